@@ -1,0 +1,1 @@
+//! Placeholder-free until its modules land.

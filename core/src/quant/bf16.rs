@@ -1,0 +1,16 @@
+//! BF16: the upper half of an IEEE single.
+
+use super::{FloatFormat, Format};
+
+pub(super) const FORMAT: Format = Format::float::<Bf16>("BF16", 30);
+
+struct Bf16;
+
+impl FloatFormat for Bf16 {
+    type Element = [u8; 2];
+
+    #[inline(always)]
+    fn value(element: &[u8; 2]) -> f32 {
+        f32::from_bits(u32::from(u16::from_le_bytes(*element)) << 16)
+    }
+}

@@ -1,0 +1,16 @@
+//! F16: IEEE half precision.
+
+use super::{FloatFormat, Format, half};
+
+pub(super) const FORMAT: Format = Format::float::<F16>("F16", 1);
+
+struct F16;
+
+impl FloatFormat for F16 {
+    type Element = [u8; 2];
+
+    #[inline(always)]
+    fn value(element: &[u8; 2]) -> f32 {
+        half(element[0], element[1])
+    }
+}

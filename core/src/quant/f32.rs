@@ -1,0 +1,16 @@
+//! F32: IEEE single precision.
+
+use super::{FloatFormat, Format};
+
+pub(super) const FORMAT: Format = Format::float::<F32>("F32", 0);
+
+struct F32;
+
+impl FloatFormat for F32 {
+    type Element = [u8; 4];
+
+    #[inline(always)]
+    fn value(element: &[u8; 4]) -> f32 {
+        f32::from_le_bytes(*element)
+    }
+}

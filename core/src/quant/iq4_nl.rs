@@ -1,0 +1,25 @@
+//! IQ4_NL: f16 scale, 16 bytes of nibbles in the order of Q4_0 that index a table of 16 values.
+
+use super::{Format, Format32, half};
+
+pub(super) const FORMAT: Format = Format::block32::<Iq4Nl>("IQ4_NL", 20);
+
+/// The values that the nibbles of IQ4_NL and IQ4_XS stand for.
+pub(super) const VALUES: [i8; 16] =
+    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+struct Iq4Nl;
+
+impl Format32 for Iq4Nl {
+    type Block = [u8; 18];
+    const HAS_MIN: bool = false;
+
+    #[inline(always)]
+    fn unpack(block: &[u8; 18], q: &mut [i8; 32]) -> (f32, f32) {
+        for i in 0..16 {
+            q[i] = VALUES[usize::from(block[2 + i] & 15)];
+            q[i + 16] = VALUES[usize::from(block[2 + i] >> 4)];
+        }
+        (half(block[0], block[1]), 0.0)
+    }
+}

@@ -1,0 +1,212 @@
+//! The formats that weights are stored in: one file a format, one registry line.
+//!
+//! A format says how one block of its bytes unpacks into small integers and scales. Dot products and
+//! dequantisation follow from that: the loops live in `simd`, once for each shape of block, not for each format.
+//! Layouts: ggml's `ggml-common.h`; arithmetic: docs/arithmetic.md.
+
+mod bf16;
+mod f16;
+mod f32;
+mod iq4_nl;
+mod iq4_xs;
+mod kscale;
+mod q2_k;
+mod q3_k;
+mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
+mod q8_0;
+mod tq1_0;
+mod tq2_0;
+
+use crate::activations::{Activations, Kind};
+use crate::simd::portable;
+
+/// Every supported format. A new one is a file and its line here.
+pub static FORMATS: &[Format] = &[
+    f32::FORMAT,
+    f16::FORMAT,
+    bf16::FORMAT,
+    q4_0::FORMAT,
+    q4_1::FORMAT,
+    q5_0::FORMAT,
+    q5_1::FORMAT,
+    q8_0::FORMAT,
+    q2_k::FORMAT,
+    q3_k::FORMAT,
+    q4_k::FORMAT,
+    q5_k::FORMAT,
+    q6_k::FORMAT,
+    iq4_nl::FORMAT,
+    iq4_xs::FORMAT,
+    tq1_0::FORMAT,
+    tq2_0::FORMAT,
+];
+
+/// Multiplies whole rows of weights with some columns of activations.
+///
+/// `weights` holds `row_bytes` for each row; `out` takes `[row][column]` for the columns `columns`.
+pub type RowsFn =
+    fn(weights: &[u8], row_bytes: usize, x: &Activations, columns: core::ops::Range<usize>, out: &mut [f32]);
+
+/// One storage format.
+#[derive(Debug)]
+pub struct Format {
+    /// GGUF's name, such as `Q4_K`.
+    pub name: &'static str,
+    /// GGUF's type number.
+    pub id: u32,
+    /// Elements in a block.
+    pub block_len: usize,
+    /// Bytes of a block.
+    pub block_bytes: usize,
+    /// How activations are prepared for this format's dot product.
+    pub activations: Kind,
+    /// Turns whole blocks into floats; stops at the shorter of the two.
+    pub dequantize: fn(&[u8], &mut [f32]),
+    /// The portable kernel.
+    pub rows: RowsFn,
+}
+
+/// The format with GGUF's type number `id`.
+pub fn format(id: u32) -> Option<&'static Format> {
+    FORMATS.iter().find(|format| format.id == id)
+}
+
+/// GGUF's name of a tensor type, also of those that are not supported.
+pub fn type_name(id: u32) -> &'static str {
+    match id {
+        4 => "Q4_2",
+        5 => "Q4_3",
+        9 => "Q8_1",
+        15 => "Q8_K",
+        16 => "IQ2_XXS",
+        17 => "IQ2_XS",
+        18 => "IQ3_XXS",
+        19 => "IQ1_S",
+        21 => "IQ3_S",
+        22 => "IQ2_S",
+        24 => "I8",
+        25 => "I16",
+        26 => "I32",
+        27 => "I64",
+        28 => "F64",
+        29 => "IQ1_M",
+        39 => "MXFP4",
+        _ => format(id).map_or("unknown", |format| format.name),
+    }
+}
+
+/// A fixed number of bytes: one block as it lies in the file.
+pub trait Block: Sized + 'static {
+    /// Bytes of a block.
+    const BYTES: usize;
+
+    /// The whole blocks in `bytes`.
+    fn split(bytes: &[u8]) -> &[Self];
+}
+
+impl<const N: usize> Block for [u8; N] {
+    const BYTES: usize = N;
+
+    fn split(bytes: &[u8]) -> &[Self] {
+        bytes.as_chunks::<N>().0
+    }
+}
+
+/// Floats, one by one: F32, F16, BF16.
+pub trait FloatFormat: 'static {
+    /// The bytes of one element.
+    type Element: Block;
+    /// The element's value.
+    fn value(element: &Self::Element) -> f32;
+}
+
+/// Blocks of 32 small integers with one scale: value = `scale`·q + `min`.
+pub trait Format32: 'static {
+    /// The bytes of one block.
+    type Block: Block;
+    /// Whether `min` can differ from zero.
+    const HAS_MIN: bool;
+    /// Writes the integers and returns `(scale, min)`.
+    fn unpack(block: &Self::Block, q: &mut [i8; 32]) -> (f32, f32);
+}
+
+/// Superblocks of 256 small integers in 16 groups: value = `scale`·`scales[g]`·q − `min`·`mins[g]`.
+pub trait Format256: 'static {
+    /// The bytes of one superblock.
+    type Block: Block;
+    /// Whether `min` can differ from zero.
+    const HAS_MIN: bool;
+    /// Unpacks the block.
+    fn unpack(block: &Self::Block, out: &mut Super);
+}
+
+/// An unpacked superblock.
+#[derive(Debug, Clone)]
+pub struct Super {
+    /// The integers.
+    pub q: [i8; 256],
+    /// One multiplier for each 16 integers.
+    pub scales: [i8; 16],
+    /// One subtrahend for each 16 integers.
+    pub mins: [u8; 16],
+    /// Scale of the superblock.
+    pub scale: f32,
+    /// Scale of the subtrahends.
+    pub min: f32,
+}
+
+impl Default for Super {
+    fn default() -> Self {
+        Super { q: [0; 256], scales: [1; 16], mins: [0; 16], scale: 0.0, min: 0.0 }
+    }
+}
+
+impl Format {
+    const fn float<F: FloatFormat>(name: &'static str, id: u32) -> Self {
+        Format {
+            name,
+            id,
+            block_len: 1,
+            block_bytes: F::Element::BYTES,
+            activations: Kind::Float,
+            dequantize: portable::dequantize_float::<F>,
+            rows: portable::rows_float::<F>,
+        }
+    }
+
+    const fn block32<F: Format32>(name: &'static str, id: u32) -> Self {
+        Format {
+            name,
+            id,
+            block_len: 32,
+            block_bytes: F::Block::BYTES,
+            activations: Kind::Q32,
+            dequantize: portable::dequantize32::<F>,
+            rows: portable::rows32::<F>,
+        }
+    }
+
+    const fn block256<F: Format256>(name: &'static str, id: u32) -> Self {
+        Format {
+            name,
+            id,
+            block_len: 256,
+            block_bytes: F::Block::BYTES,
+            activations: Kind::Q256,
+            dequantize: portable::dequantize256::<F>,
+            rows: portable::rows256::<F>,
+        }
+    }
+}
+
+/// The half-precision float in two bytes.
+#[inline(always)]
+fn half(low: u8, high: u8) -> f32 {
+    half::f16::from_le_bytes([low, high]).to_f32_const()
+}

@@ -1,0 +1,23 @@
+//! Q5_1: f16 scale and minimum, 32 fifth bits, 16 bytes of nibbles in the order of Q4_0.
+
+use super::{Format, Format32, half};
+
+pub(super) const FORMAT: Format = Format::block32::<Q5_1>("Q5_1", 7);
+
+struct Q5_1;
+
+impl Format32 for Q5_1 {
+    type Block = [u8; 24];
+    const HAS_MIN: bool = true;
+
+    #[inline(always)]
+    fn unpack(block: &[u8; 24], q: &mut [i8; 32]) -> (f32, f32) {
+        let fifth = u32::from_le_bytes([block[4], block[5], block[6], block[7]]);
+        for i in 0..16 {
+            let (low, high) = ((fifth >> i) & 1, (fifth >> (i + 16)) & 1);
+            q[i] = (block[8 + i] & 15 | (low as u8) << 4) as i8;
+            q[i + 16] = (block[8 + i] >> 4 | (high as u8) << 4) as i8;
+        }
+        (half(block[0], block[1]), half(block[2], block[3]))
+    }
+}

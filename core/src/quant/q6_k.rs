@@ -1,0 +1,31 @@
+//! Q6_K: 128 bytes of low nibbles, 64 bytes of upper bit pairs, sixteen signed 8-bit scales, f16 scale; offset 32.
+
+use super::{Format, Format256, Super, half};
+
+pub(super) const FORMAT: Format = Format::block256::<Q6K>("Q6_K", 14);
+
+struct Q6K;
+
+impl Format256 for Q6K {
+    type Block = [u8; 210];
+    const HAS_MIN: bool = false;
+
+    #[inline(always)]
+    fn unpack(block: &[u8; 210], out: &mut Super) {
+        for part in 0..2 {
+            for i in 0..32 {
+                let (a, b) = (block[64 * part + i], block[64 * part + 32 + i]);
+                let upper = block[128 + 32 * part + i];
+                let q = &mut out.q[128 * part..128 * part + 128];
+                q[i] = (a & 15 | (upper & 3) << 4) as i8 - 32;
+                q[32 + i] = (b & 15 | (upper >> 2 & 3) << 4) as i8 - 32;
+                q[64 + i] = (a >> 4 | (upper >> 4 & 3) << 4) as i8 - 32;
+                q[96 + i] = (b >> 4 | (upper >> 6) << 4) as i8 - 32;
+            }
+        }
+        for group in 0..16 {
+            out.scales[group] = block[192 + group] as i8;
+        }
+        out.scale = half(block[208], block[209]);
+    }
+}

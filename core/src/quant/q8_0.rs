@@ -1,0 +1,20 @@
+//! Q8_0: f16 scale, 32 signed bytes.
+
+use super::{Format, Format32, half};
+
+pub(super) const FORMAT: Format = Format::block32::<Q8_0>("Q8_0", 8);
+
+struct Q8_0;
+
+impl Format32 for Q8_0 {
+    type Block = [u8; 34];
+    const HAS_MIN: bool = false;
+
+    #[inline(always)]
+    fn unpack(block: &[u8; 34], q: &mut [i8; 32]) -> (f32, f32) {
+        for i in 0..32 {
+            q[i] = block[2 + i] as i8;
+        }
+        (half(block[0], block[1]), 0.0)
+    }
+}

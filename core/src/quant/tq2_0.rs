@@ -1,0 +1,23 @@
+//! TQ2_0: ternary in bit pairs (0, 1, 2 for −1, 0, 1) in the order of Q2_K, f16 scale.
+
+use super::{Format, Format256, Super, half};
+
+pub(super) const FORMAT: Format = Format::block256::<Tq2>("TQ2_0", 35);
+
+struct Tq2;
+
+impl Format256 for Tq2 {
+    type Block = [u8; 66];
+    const HAS_MIN: bool = false;
+
+    #[inline(always)]
+    fn unpack(block: &[u8; 66], out: &mut Super) {
+        for part in 0..8 {
+            for i in 0..32 {
+                let byte = block[32 * (part / 4) + i];
+                out.q[32 * part + i] = (byte >> (2 * (part % 4)) & 3) as i8 - 1;
+            }
+        }
+        out.scale = half(block[64], block[65]);
+    }
+}

@@ -1,0 +1,200 @@
+//! The kernels every target has, in plain Rust: they define the arithmetic that all others must repeat bit for bit.
+//!
+//! One loop for each shape of block; the formats bring only their unpacking.
+
+use core::ops::Range;
+
+use crate::activations::{Activations, Column32, Column256};
+use crate::quant::{Block, FloatFormat, Format32, Format256, Super};
+
+/// Lanes in which products of floats are summed.
+pub const LANES: usize = 16;
+
+/// Sums the lanes as a tree: lane i takes lane i + 8, then i + 4, i + 2, i + 1.
+#[inline(always)]
+pub fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// Dot product of two vectors of floats; the shorter one decides the length.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let len = a.len().min(b.len());
+    let (a, b) = (&a[..len], &b[..len]);
+    let mut lanes = [0.0; LANES];
+    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
+    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
+    for (x, y) in a_blocks.iter().zip(b_blocks) {
+        for i in 0..LANES {
+            lanes[i] += x[i] * y[i];
+        }
+    }
+    for (lane, (x, y)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+        *lane += x * y;
+    }
+    sum_lanes(lanes)
+}
+
+/// Dequantises elements that are floats already.
+pub(crate) fn dequantize_float<F: FloatFormat>(bytes: &[u8], out: &mut [f32]) {
+    for (element, value) in F::Element::split(bytes).iter().zip(out) {
+        *value = F::value(element);
+    }
+}
+
+/// Dequantises blocks of 32.
+pub(crate) fn dequantize32<F: Format32>(bytes: &[u8], out: &mut [f32]) {
+    let mut q = [0; 32];
+    for (block, values) in F::Block::split(bytes).iter().zip(out.as_chunks_mut::<32>().0) {
+        let (scale, min) = F::unpack(block, &mut q);
+        for (value, &q) in values.iter_mut().zip(&q) {
+            *value = f32::from(q) * scale + if F::HAS_MIN { min } else { 0.0 };
+        }
+    }
+}
+
+/// Dequantises superblocks of 256.
+pub(crate) fn dequantize256<F: Format256>(bytes: &[u8], out: &mut [f32]) {
+    let mut unpacked = Super::default();
+    for (block, values) in F::Block::split(bytes).iter().zip(out.as_chunks_mut::<256>().0) {
+        F::unpack(block, &mut unpacked);
+        for (i, value) in values.iter_mut().enumerate() {
+            let scale = unpacked.scale * f32::from(unpacked.scales[i / 16]);
+            let min = unpacked.min * f32::from(unpacked.mins[i / 16]);
+            *value = scale * f32::from(unpacked.q[i]) - if F::HAS_MIN { min } else { 0.0 };
+        }
+    }
+}
+
+/// Rows of floats: 16 lanes, then the tree.
+pub(crate) fn rows_float<F: FloatFormat>(
+    weights: &[u8],
+    row_bytes: usize,
+    x: &Activations,
+    columns: Range<usize>,
+    out: &mut [f32],
+) {
+    let count = columns.len();
+    for (row, out) in weights.chunks_exact(row_bytes).zip(out.chunks_exact_mut(count)) {
+        let row = F::Element::split(row);
+        for (column, out) in columns.clone().zip(out) {
+            let x = x.float(column);
+            let mut lanes = [0.0; LANES];
+            for (w, x) in row.chunks(LANES).zip(x.chunks(LANES)) {
+                for (lane, (w, x)) in lanes.iter_mut().zip(w.iter().zip(x)) {
+                    *lane += F::value(w) * x;
+                }
+            }
+            *out = sum_lanes(lanes);
+        }
+    }
+}
+
+/// Most columns that one call of a kernel takes.
+pub const MAX_COLUMNS: usize = 32;
+
+/// Rows of blocks of 32. For each block: t = scale·Σwq (+ min·Σq), then sum += x_scale·t, block after block.
+pub(crate) fn rows32<F: Format32>(
+    weights: &[u8],
+    row_bytes: usize,
+    x: &Activations,
+    columns: Range<usize>,
+    out: &mut [f32],
+) {
+    let first = columns.start;
+    let count = columns.len().min(MAX_COLUMNS);
+    let mut views = [Column32 { q: &[], scales: &[], sums: &[] }; MAX_COLUMNS];
+    for (i, view) in views.iter_mut().take(count).enumerate() {
+        *view = x.column32(first + i);
+    }
+    let mut w = [0; 32];
+    for (row, out) in weights.chunks_exact(row_bytes).zip(out.chunks_exact_mut(count)) {
+        out.fill(0.0);
+        for (b, block) in F::Block::split(row).iter().enumerate() {
+            let (scale, min) = F::unpack(block, &mut w);
+            for (view, sum) in views.iter().zip(out.iter_mut()) {
+                let (Some(q), Some(x_scale), Some(q_sum)) =
+                    (view.q.get(b), view.scales.get(b), view.sums.get(b))
+                else {
+                    continue;
+                };
+                let mut t = scale * dot_integers(&w, q) as f32;
+                if F::HAS_MIN {
+                    t += min * f32::from(*q_sum);
+                }
+                *sum += x_scale * t;
+            }
+        }
+    }
+}
+
+/// Rows of superblocks of 256. For each superblock, in integers: s = Σ scales·steps·Σwq and m = Σ mins·steps·Σq; then
+/// t = scale·s (− min·m), and sum += x_scale·t.
+pub(crate) fn rows256<F: Format256>(
+    weights: &[u8],
+    row_bytes: usize,
+    x: &Activations,
+    columns: Range<usize>,
+    out: &mut [f32],
+) {
+    let first = columns.start;
+    let count = columns.len().min(MAX_COLUMNS);
+    let mut views = [Column256 { q: &[], scales: &[], sums: &[], steps: &[] }; MAX_COLUMNS];
+    for (i, view) in views.iter_mut().take(count).enumerate() {
+        *view = x.column256(first + i);
+    }
+    let mut w = Super::default();
+    for (row, out) in weights.chunks_exact(row_bytes).zip(out.chunks_exact_mut(count)) {
+        out.fill(0.0);
+        for (b, block) in F::Block::split(row).iter().enumerate() {
+            F::unpack(block, &mut w);
+            for (view, sum) in views.iter().zip(out.iter_mut()) {
+                let (Some(q), Some(x_scale), Some(sums), Some(steps)) =
+                    (view.q.get(b), view.scales.get(b), view.sums.get(b), view.steps.get(b))
+                else {
+                    continue;
+                };
+                let mut t = w.scale * scaled_dot(&w, q, steps) as f32;
+                if F::HAS_MIN {
+                    t -= w.min * scaled_mins(&w, sums, steps) as f32;
+                }
+                *sum += x_scale * t;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn dot_integers<const N: usize>(w: &[i8; N], q: &[i8; N]) -> i32 {
+    let mut sum = 0;
+    for i in 0..N {
+        sum += i32::from(w[i]) * i32::from(q[i]);
+    }
+    sum
+}
+
+#[inline(always)]
+fn scaled_dot(w: &Super, q: &[i8; 256], steps: &[u8; 8]) -> i32 {
+    let mut total = 0;
+    let groups = w.q.as_chunks::<16>().0.iter().zip(q.as_chunks::<16>().0);
+    for (g, (w_group, q_group)) in groups.enumerate() {
+        let factor = i32::from(w.scales[g]) * i32::from(steps[g / 2]);
+        total += factor * dot_integers(w_group, q_group);
+    }
+    total
+}
+
+#[inline(always)]
+fn scaled_mins(w: &Super, sums: &[i16; 16], steps: &[u8; 8]) -> i32 {
+    let mut total = 0;
+    for g in 0..16 {
+        total += i32::from(w.mins[g]) * i32::from(steps[g / 2]) * i32::from(sums[g]);
+    }
+    total
+}

@@ -1,0 +1,2 @@
+//! Linux without libc.
+#![no_std]
