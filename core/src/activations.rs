@@ -32,6 +32,8 @@ const STEPS: f32 = 15.0;
 pub struct Activations {
     /// Elements of a vector.
     len: usize,
+    /// The first column of each token, and the number of columns at the end.
+    starts: Vec<u32>,
     columns: usize,
     /// `Kind::Float`: the vectors.
     floats: Vec<f32>,
@@ -70,26 +72,22 @@ pub struct Column256<'x> {
 }
 
 impl Activations {
-    /// Room for batches of up to `columns` columns of `len` elements; a wide vector takes two columns.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::OutOfMemory`].
-    pub fn new(len: usize, columns: usize) -> Result<Self, SessionError> {
-        let padded = len.next_multiple_of(256);
-        let mut x = Activations { len, ..Default::default() };
-        reserve(&mut x.floats, len * columns)?;
-        reserve(&mut x.q, padded * columns)?;
-        reserve(&mut x.scales, padded / 32 * columns)?;
-        reserve(&mut x.sums, padded / 16 * columns)?;
-        reserve(&mut x.steps, padded / 32 * columns)?;
-        Ok(x)
+    /// Bytes that a batch of `columns` columns of `len` elements takes.
+    pub fn bytes(kind: Kind, len: usize, columns: usize) -> usize {
+        columns
+            * match kind {
+                Kind::Float => 4 * len,
+                Kind::Q32 => len + len / 32 * (4 + 2),
+                Kind::Q256 => len + len / 256 * (4 + 16 * 2 + 8),
+            }
     }
 
-    /// Bytes that [`new`](Self::new) takes.
-    pub fn bytes(len: usize, columns: usize) -> usize {
-        let padded = len.next_multiple_of(256);
-        columns * (4 * len + padded + padded / 8 + padded / 8 + padded / 32)
+    /// Bytes taken so far.
+    pub fn taken(&self) -> usize {
+        4 * (self.starts.capacity() + self.floats.capacity() + self.scales.capacity())
+            + self.q.capacity()
+            + 2 * self.sums.capacity()
+            + self.steps.capacity()
     }
 
     /// Number of columns that [`prepare`](Self::prepare) made.
@@ -97,15 +95,46 @@ impl Activations {
         self.columns
     }
 
-    /// Prepares vectors of `len` elements, which stand one after the other in `x`; `wide(i)` says which take two columns.
-    pub fn prepare(&mut self, kind: Kind, len: usize, x: &[f32], wide: impl Fn(usize) -> bool) {
-        self.len = len;
-        self.columns = 0;
-        self.floats.clear();
-        self.q.clear();
-        self.scales.clear();
-        self.sums.clear();
-        self.steps.clear();
+    /// Number of vectors that [`prepare`](Self::prepare) took.
+    pub fn tokens(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
+    /// The first column of `token`; of the token after the last one, the number of columns.
+    pub fn first_column(&self, token: usize) -> usize {
+        self.starts.get(token).map_or(self.columns, |&start| start as usize)
+    }
+
+    /// The token after the largest group from `token` on that has at most `columns` columns (at least two).
+    pub fn group(&self, token: usize, columns: usize) -> usize {
+        let limit = self.first_column(token) + columns;
+        let mut end = token + 1;
+        while end < self.tokens() && self.first_column(end + 1) <= limit {
+            end += 1;
+        }
+        end
+    }
+
+    /// Prepares vectors of `len` elements, which stand one after the other in `x`; `wide(i)` says which take two
+    /// columns. Memory is taken when a batch is larger than every one before it.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::OutOfMemory`].
+    pub fn prepare(
+        &mut self,
+        kind: Kind,
+        len: usize,
+        x: &[f32],
+        wide: impl Fn(usize) -> bool,
+    ) -> Result<(), SessionError> {
+        let tokens = x.len() / len.max(1);
+        let columns = match kind {
+            Kind::Float => tokens,
+            _ => tokens + (0..tokens).filter(|&token| wide(token)).count(),
+        };
+        self.reset(kind, len, tokens, columns)?;
+        self.starts.push(0);
         for (index, vector) in x.chunks_exact(len).enumerate() {
             match (kind, wide(index)) {
                 (Kind::Float, _) => {
@@ -123,7 +152,9 @@ impl Activations {
                     self.push256(vector, WIDE, low, 1.0);
                 }
             }
+            self.starts.push(self.columns as u32);
         }
+        Ok(())
     }
 
     /// Column `index` of a [`Kind::Float`] batch.
@@ -150,6 +181,29 @@ impl Activations {
             sums: part(&self.sums, index, blocks * 16).as_chunks().0,
             steps: part(&self.steps, index, blocks * 8).as_chunks().0,
         }
+    }
+
+    fn reset(
+        &mut self,
+        kind: Kind,
+        len: usize,
+        tokens: usize,
+        columns: usize,
+    ) -> Result<(), SessionError> {
+        self.len = len;
+        self.columns = 0;
+        reserve(&mut self.starts, tokens + 1)?;
+        let all = len * columns;
+        let (floats, q, scales, sums, steps) = match kind {
+            Kind::Float => (all, 0, 0, 0, 0),
+            Kind::Q32 => (0, all, all / 32, all / 32, 0),
+            Kind::Q256 => (0, all, all / 256, all / 16, all / 32),
+        };
+        reserve(&mut self.floats, floats)?;
+        reserve(&mut self.q, q)?;
+        reserve(&mut self.scales, scales)?;
+        reserve(&mut self.sums, sums)?;
+        reserve(&mut self.steps, steps)
     }
 
     fn push32(&mut self, vector: &[f32], range: f32, plane: impl Fn(i32) -> i32, weight: f32) {
@@ -192,7 +246,9 @@ impl Activations {
     }
 }
 
+/// Empties `vec` and makes room for `len` elements.
 fn reserve<T>(vec: &mut Vec<T>, len: usize) -> Result<(), SessionError> {
+    vec.clear();
     vec.try_reserve_exact(len).map_err(|_| SessionError::OutOfMemory { bytes: len * size_of::<T>() })
 }
 
@@ -255,9 +311,9 @@ mod tests {
 
     #[test]
     fn a_zero_vector_stays_zero() {
-        let mut x = Activations::new(256, 2).unwrap();
+        let mut x = Activations::default();
         for kind in [Kind::Q32, Kind::Q256] {
-            x.prepare(kind, 256, &[0.0; 256], |_| true);
+            x.prepare(kind, 256, &[0.0; 256], |_| true).unwrap();
             assert_eq!(x.columns(), 2);
             assert!(x.q.iter().all(|&q| q == 0));
             assert!(x.scales.iter().all(|&d| d == 0.0));
@@ -267,12 +323,13 @@ mod tests {
     #[test]
     fn a_wide_vector_is_restored_within_a_step_of_15_bits() {
         let vector: Vec<f32> = (0..256).map(|i| libm::sinf(i as f32) * 3.0).collect();
-        let mut x = Activations::new(256, 2).unwrap();
-        x.prepare(Kind::Q32, 256, &vector, |_| true);
+        let mut x = Activations::default();
+        x.prepare(Kind::Q32, 256, &vector, |_| true).unwrap();
         let (high, low) = (x.column32(0), x.column32(1));
         for (i, &expected) in vector.iter().enumerate() {
             let (b, e) = (i / 32, i % 32);
-            let value = f32::from(high.q[b][e]) * high.scales[b] + f32::from(low.q[b][e]) * low.scales[b];
+            let value =
+                f32::from(high.q[b][e]) * high.scales[b] + f32::from(low.q[b][e]) * low.scales[b];
             assert!((value - expected).abs() <= 3.0 / 32512.0 * 0.51, "{i}: {value} {expected}");
         }
     }

@@ -151,8 +151,8 @@ pub enum GgufError {
         /// The file's length.
         len: u64,
     },
-    /// Two tensors share bytes.
-    Overlap(Name, Name),
+    /// A tensor begins inside another one.
+    Overlap(Name),
     /// Memory for the directory could not be had.
     OutOfMemory,
     /// Bytes could not be read.
@@ -302,7 +302,9 @@ use crate::source::Span;
 impl fmt::Display for GgufError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            GgufError::NotGguf => f.write_str("not a GGUF file: it does not begin with the bytes \"GGUF\""),
+            GgufError::NotGguf => {
+                f.write_str("not a GGUF file: it does not begin with the bytes \"GGUF\"")
+            }
             GgufError::BigEndian => f.write_str("a big-endian GGUF file; convert it to little-endian"),
             GgufError::Version(version) => {
                 write!(f, "GGUF version {version} is not supported; versions 2 and 3 are")
@@ -321,7 +323,9 @@ impl fmt::Display for GgufError {
             GgufError::ValueType { key, found } => {
                 write!(f, "the value of key \"{key}\" has the unknown type {found}")
             }
-            GgufError::WrongType { key, expected } => write!(f, "the value of key \"{key}\" must be {expected}"),
+            GgufError::WrongType { key, expected } => {
+                write!(f, "the value of key \"{key}\" must be {expected}")
+            }
             GgufError::BadValue { key, found, expected } => {
                 write!(f, "key \"{key}\" has the value {found}; it must be {expected}")
             }
@@ -335,13 +339,16 @@ impl fmt::Display for GgufError {
                 "tensor \"{tensor}\" has dimensions that are zero, too large or no multiple of its type's block"
             ),
             GgufError::Misaligned { tensor, offset, alignment } => {
-                write!(f, "tensor \"{tensor}\" begins at offset {offset}, which is no multiple of {alignment}")
+                write!(
+                    f,
+                    "tensor \"{tensor}\" begins at offset {offset}, which is no multiple of {alignment}"
+                )
             }
             GgufError::OutOfFile { tensor, end, len } => write!(
                 f,
                 "the data of tensor \"{tensor}\" should end at {end}, but the file ends at {len}; fetch it again"
             ),
-            GgufError::Overlap(a, b) => write!(f, "tensors \"{a}\" and \"{b}\" share bytes"),
+            GgufError::Overlap(tensor) => write!(f, "tensor \"{tensor}\" begins inside another one"),
             GgufError::OutOfMemory => f.write_str("not enough memory for the file's directory"),
             GgufError::Source(error) => error.fmt(f),
         }
@@ -358,7 +365,9 @@ impl fmt::Display for ModelError {
                 }
                 f.write_str(")")
             }
-            ModelError::Unsupported { key } => write!(f, "the model needs \"{key}\", which is not supported"),
+            ModelError::Unsupported { key } => {
+                write!(f, "the model needs \"{key}\", which is not supported")
+            }
             ModelError::MissingTensor(name) => write!(f, "tensor \"{name}\" is missing"),
             ModelError::TensorShape { tensor, found, expected } => write!(
                 f,
@@ -399,7 +408,9 @@ impl fmt::Display for SessionError {
                 f,
                 "{needed} tokens do not fit into the context of {context}; shorten the prompt or raise -c"
             ),
-            SessionError::NoTokens => f.write_str("there is nothing to evaluate: the prompt has no tokens"),
+            SessionError::NoTokens => {
+                f.write_str("there is nothing to evaluate: the prompt has no tokens")
+            }
             SessionError::OutOfMemory { bytes } => out_of_memory(f, bytes),
         }
     }

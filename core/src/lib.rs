@@ -10,10 +10,16 @@ extern crate std;
 
 pub mod activations;
 pub mod arch;
+pub mod attention;
 pub mod error;
 pub mod gguf;
+pub mod kv;
+pub mod matmul;
+pub mod model;
+pub mod ops;
 pub mod platform;
 pub mod quant;
+pub mod session;
 pub mod simd;
 pub mod source;
 pub mod tokenizer;

@@ -126,9 +126,7 @@ impl<R: Read + Seek> ReaderSource<R> {
     ///
     /// [`SourceError::Read`] if the length cannot be found.
     pub fn new(mut reader: R, window: usize) -> Result<Self, SourceError> {
-        let len = reader
-            .seek(SeekFrom::End(0))
-            .map_err(|_| SourceError::Read { offset: 0, code: 0 })?;
+        let len = reader.seek(SeekFrom::End(0)).map_err(|_| SourceError::Read { offset: 0, code: 0 })?;
         Ok(ReaderSource { reader, len, buffer: Vec::new(), window })
     }
 

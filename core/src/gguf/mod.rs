@@ -94,7 +94,11 @@ where
             }
             Err(GgufError::Truncated { .. }) if want < file_len => {
                 if want >= MAX_HEADER {
-                    return Err(GgufError::TooMany { what: "header bytes", count: want, limit: MAX_HEADER });
+                    return Err(GgufError::TooMany {
+                        what: "header bytes",
+                        count: want,
+                        limit: MAX_HEADER,
+                    });
                 }
                 want = (want * 2).min(file_len).min(MAX_HEADER);
             }
@@ -246,7 +250,7 @@ impl<'h> Gguf<'h> {
         const KEY: &str = "general.alignment";
         match self.u32(KEY)? {
             None => Ok(32),
-            Some(n) if n.is_power_of_two() && n >= 8 && n <= 1 << 20 => Ok(n),
+            Some(n) if n.is_power_of_two() && (8..=1 << 20).contains(&n) => Ok(n),
             Some(n) => Err(GgufError::BadValue {
                 key: Name::new(KEY.as_bytes()),
                 found: n.into(),
@@ -283,7 +287,7 @@ impl<'h> Info<'h> {
             return Err(GgufError::TensorType { tensor, found: self.kind });
         };
         let shape = || GgufError::BadShape { tensor: Name::new(self.name.as_bytes()) };
-        if self.columns == 0 || self.rows == 0 || self.columns % format.block_len as u64 != 0 {
+        if self.columns == 0 || self.rows == 0 || !self.columns.is_multiple_of(format.block_len as u64) {
             return Err(shape());
         }
         let row_bytes = (self.columns / format.block_len as u64).checked_mul(format.block_bytes as u64);
@@ -294,7 +298,7 @@ impl<'h> Info<'h> {
         if self.columns > 1 << 28 || self.rows > 1 << 31 {
             return Err(shape());
         }
-        if self.offset % u64::from(alignment) != 0 {
+        if !self.offset.is_multiple_of(alignment.into()) {
             return Err(GgufError::Misaligned { tensor, offset: self.offset, alignment });
         }
         let offset = data.checked_add(self.offset);
@@ -380,9 +384,7 @@ fn check_overlap(tensors: &[Tensor<'_>]) -> Result<(), GgufError> {
     order.extend(tensors.iter());
     order.sort_unstable_by_key(|tensor| tensor.offset);
     match order.windows(2).find(|pair| pair[0].offset + pair[0].bytes() > pair[1].offset) {
-        Some(pair) => {
-            Err(GgufError::Overlap(Name::new(pair[0].name.as_bytes()), Name::new(pair[1].name.as_bytes())))
-        }
+        Some(pair) => Err(GgufError::Overlap(Name::new(pair[1].name.as_bytes()))),
         None => Ok(()),
     }
 }

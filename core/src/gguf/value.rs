@@ -72,7 +72,7 @@ impl<'h> Value<'h> {
                 let len = cursor.u64()?;
                 let start = cursor.offset();
                 let bytes = match scalar_bytes(element) {
-                    Some(size) => cursor.bytes(len.checked_mul(size as u64).unwrap_or(u64::MAX))?,
+                    Some(size) => cursor.bytes(len.saturating_mul(size as u64))?,
                     None if element == STRING => skip_strings(cursor, len)?,
                     None => return Err(unknown(element)),
                 };
@@ -175,7 +175,8 @@ impl<'h> Iterator for ArrayItems<'h> {
         self.left = self.left.checked_sub(1)?;
         if self.kind == STRING {
             let (len, rest) = self.bytes.split_first_chunk::<8>()?;
-            let (string, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
+            let (string, rest) =
+                rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
             self.bytes = rest;
             return Some(Value::String(string));
         }

@@ -9,7 +9,10 @@ pub(super) fn unpack(packed: &[u8; 12], out: &mut Super) {
         let (scale, min) = if part < 4 {
             (packed[part] & 63, packed[part + 4] & 63)
         } else {
-            (packed[part + 4] & 15 | packed[part - 4] >> 6 << 4, packed[part + 4] >> 4 | packed[part] >> 6 << 4)
+            (
+                packed[part + 4] & 15 | packed[part - 4] >> 6 << 4,
+                packed[part + 4] >> 4 | packed[part] >> 6 << 4,
+            )
         };
         for group in [2 * part, 2 * part + 1] {
             out.scales[group] = scale as i8;

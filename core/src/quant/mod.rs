@@ -50,8 +50,13 @@ pub static FORMATS: &[Format] = &[
 /// Multiplies whole rows of weights with some columns of activations.
 ///
 /// `weights` holds `row_bytes` for each row; `out` takes `[row][column]` for the columns `columns`.
-pub type RowsFn =
-    fn(weights: &[u8], row_bytes: usize, x: &Activations, columns: core::ops::Range<usize>, out: &mut [f32]);
+pub type RowsFn = fn(
+    weights: &[u8],
+    row_bytes: usize,
+    x: &Activations,
+    columns: core::ops::Range<usize>,
+    out: &mut [f32],
+);
 
 /// One storage format.
 #[derive(Debug)]
@@ -208,5 +213,5 @@ impl Format {
 /// The half-precision float in two bytes.
 #[inline(always)]
 fn half(low: u8, high: u8) -> f32 {
-    half::f16::from_le_bytes([low, high]).to_f32_const()
+    portable::half_to_f32(u16::from_le_bytes([low, high]))
 }

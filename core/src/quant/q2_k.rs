@@ -13,9 +13,9 @@ impl Format256 for Q2K {
 
     #[inline(always)]
     fn unpack(block: &[u8; 84], out: &mut Super) {
-        for group in 0..16 {
-            out.scales[group] = (block[group] & 15) as i8;
-            out.mins[group] = block[group] >> 4;
+        for (group, packed) in block[..16].iter().enumerate() {
+            out.scales[group] = (packed & 15) as i8;
+            out.mins[group] = packed >> 4;
         }
         for part in 0..8 {
             for i in 0..32 {

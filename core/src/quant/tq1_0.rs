@@ -11,7 +11,7 @@ struct Tq1;
 fn digit(byte: u8, place: usize) -> i8 {
     const POWERS: [u8; 5] = [1, 3, 9, 27, 81];
     let rest = byte.wrapping_mul(POWERS[place]);
-    (u16::from(rest) * 3 >> 8) as i8 - 1
+    ((u16::from(rest) * 3) >> 8) as i8 - 1
 }
 
 impl Format256 for Tq1 {
@@ -21,16 +21,16 @@ impl Format256 for Tq1 {
     #[inline(always)]
     fn unpack(block: &[u8; 54], out: &mut Super) {
         for place in 0..5 {
-            for i in 0..32 {
-                out.q[32 * place + i] = digit(block[i], place);
+            for (i, byte) in block[..32].iter().enumerate() {
+                out.q[32 * place + i] = digit(*byte, place);
             }
-            for i in 0..16 {
-                out.q[160 + 16 * place + i] = digit(block[32 + i], place);
+            for (i, byte) in block[32..48].iter().enumerate() {
+                out.q[160 + 16 * place + i] = digit(*byte, place);
             }
         }
         for place in 0..4 {
-            for i in 0..4 {
-                out.q[240 + 4 * place + i] = digit(block[48 + i], place);
+            for (i, byte) in block[48..52].iter().enumerate() {
+                out.q[240 + 4 * place + i] = digit(*byte, place);
             }
         }
         out.scale = half(block[52], block[53]);

@@ -4,6 +4,7 @@
 //! line in [`kernels`].
 
 pub mod portable;
+pub mod tiles;
 
 use crate::platform::CpuFeatures;
 use crate::quant::{Format, RowsFn};

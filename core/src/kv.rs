@@ -1,0 +1,184 @@
+//! The cache of keys and values: blocks of 64 positions, taken when the text grows into them.
+
+use alloc::vec::Vec;
+
+use crate::error::SessionError;
+
+/// Positions in a block. Attention works block by block, so this number is part of the arithmetic.
+pub const BLOCK: usize = 64;
+
+/// How keys and values are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum KvType {
+    /// Half precision: 2 bytes an element.
+    #[default]
+    F16,
+    /// Single precision, for models whose weights are single precision too.
+    F32,
+}
+
+impl KvType {
+    /// GGUF's name of the type.
+    pub fn name(self) -> &'static str {
+        match self {
+            KvType::F16 => "F16",
+            KvType::F32 => "F32",
+        }
+    }
+
+    /// Bytes of one element.
+    pub fn element_bytes(self) -> usize {
+        match self {
+            KvType::F16 => 2,
+            KvType::F32 => 4,
+        }
+    }
+}
+
+/// Some rows of keys or values, side by side, of the type the cache stores.
+#[derive(Debug, Clone, Copy)]
+pub enum Rows<'k> {
+    /// Bits of half-precision floats.
+    F16(&'k [u16]),
+    /// Single-precision floats.
+    F32(&'k [f32]),
+}
+
+/// Storage of one block: `[layer][key or value][kv head][position][element]`.
+#[derive(Debug)]
+enum Data {
+    F16(Vec<u16>),
+    F32(Vec<f32>),
+}
+
+/// The keys and values of all layers and positions so far.
+#[derive(Debug)]
+pub struct KvCache {
+    kind: KvType,
+    layers: usize,
+    heads: usize,
+    head_dim: usize,
+    context: usize,
+    blocks: Vec<Data>,
+}
+
+impl KvCache {
+    /// An empty cache that may grow to `context` positions.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::OutOfMemory`].
+    pub fn new(
+        kind: KvType,
+        layers: usize,
+        heads: usize,
+        head_dim: usize,
+        context: usize,
+    ) -> Result<Self, SessionError> {
+        let mut blocks = Vec::new();
+        let count = context.div_ceil(BLOCK);
+        let bytes = count.saturating_mul(size_of::<Data>());
+        blocks.try_reserve_exact(count).map_err(|_| SessionError::OutOfMemory { bytes })?;
+        Ok(KvCache { kind, layers, heads, head_dim, context, blocks })
+    }
+
+    /// Takes memory for positions before `end`.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::ContextFull`] beyond the context, [`SessionError::OutOfMemory`].
+    pub fn grow(&mut self, end: usize) -> Result<(), SessionError> {
+        if end > self.context {
+            return Err(SessionError::ContextFull { needed: end, context: self.context });
+        }
+        let elements = 2 * self.layers * self.heads * BLOCK * self.head_dim;
+        while self.blocks.len() * BLOCK < end {
+            let data = match self.kind {
+                KvType::F16 => Data::F16(zeroed(elements)?),
+                KvType::F32 => Data::F32(zeroed(elements)?),
+            };
+            self.blocks.push(data);
+        }
+        Ok(())
+    }
+
+    /// Stores one position's key and value of a layer: `[kv head][element]` each.
+    pub fn store(&mut self, layer: usize, position: usize, key: &[f32], value: &[f32]) {
+        let offset = position % BLOCK * self.head_dim;
+        for (part, vector) in [key, value].into_iter().enumerate() {
+            for (head, row) in vector.chunks_exact(self.head_dim).enumerate() {
+                let start = self.start(layer, part, head) + offset;
+                match self.blocks.get_mut(position / BLOCK) {
+                    Some(Data::F16(data)) => {
+                        let target = data.get_mut(start..start + row.len()).unwrap_or_default();
+                        for (bits, x) in target.iter_mut().zip(row) {
+                            *bits = half::f16::from_f32_const(*x).to_bits();
+                        }
+                    }
+                    Some(Data::F32(data)) => {
+                        data.get_mut(start..start + row.len()).unwrap_or_default().copy_from_slice(row);
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// The keys (`part` 0) or values (`part` 1) of a head for the 64 positions of a block.
+    pub fn rows(&self, layer: usize, part: usize, head: usize, block: usize) -> Rows<'_> {
+        let start = self.start(layer, part, head);
+        let end = start + BLOCK * self.head_dim;
+        match self.blocks.get(block) {
+            Some(Data::F16(data)) => Rows::F16(data.get(start..end).unwrap_or_default()),
+            Some(Data::F32(data)) => Rows::F32(data.get(start..end).unwrap_or_default()),
+            None => Rows::F32(&[]),
+        }
+    }
+
+    /// Elements of a key or value of one head.
+    pub fn head_dim(&self) -> usize {
+        self.head_dim
+    }
+
+    /// Number of key heads.
+    pub fn heads(&self) -> usize {
+        self.heads
+    }
+
+    /// How elements are stored.
+    pub fn kind(&self) -> KvType {
+        self.kind
+    }
+
+    /// Most positions it may hold.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// Bytes taken so far.
+    pub fn bytes(&self) -> usize {
+        self.blocks.len() * self.block_bytes()
+    }
+
+    /// Bytes of the cache when the context is full.
+    pub fn full_bytes(&self) -> usize {
+        self.context.div_ceil(BLOCK) * self.block_bytes()
+    }
+
+    fn block_bytes(&self) -> usize {
+        2 * self.layers * self.heads * BLOCK * self.head_dim * self.kind.element_bytes()
+    }
+
+    fn start(&self, layer: usize, part: usize, head: usize) -> usize {
+        ((layer * 2 + part) * self.heads + head) * BLOCK * self.head_dim
+    }
+}
+
+fn zeroed<T: Default + Clone>(len: usize) -> Result<Vec<T>, SessionError> {
+    let mut data = Vec::new();
+    let bytes = len * size_of::<T>();
+    data.try_reserve_exact(len).map_err(|_| SessionError::OutOfMemory { bytes })?;
+    data.resize(len, T::default());
+    Ok(data)
+}

@@ -1,0 +1,138 @@
+//! y = W·X: rows of weights, window by window, times all columns of a batch.
+
+use crate::activations::Activations;
+use crate::gguf::Tensor;
+use crate::platform::Threads;
+use crate::quant::Format;
+use crate::simd::Kernels;
+use crate::simd::portable::MAX_COLUMNS;
+use crate::simd::tiles::{Tile, Tiles};
+use crate::source::{SourceError, Span, WeightSource};
+
+/// Rows that one thread takes at a time.
+const TILE_ROWS: usize = 16;
+
+/// A weight matrix in the file.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix {
+    /// How it is stored.
+    pub format: &'static Format,
+    /// Elements of a row: the length of the input.
+    pub columns: usize,
+    /// Number of rows: the length of the output.
+    pub rows: usize,
+    row_bytes: usize,
+    offset: u64,
+}
+
+impl From<&Tensor<'_>> for Matrix {
+    fn from(tensor: &Tensor<'_>) -> Self {
+        Matrix {
+            format: tensor.format,
+            columns: tensor.columns,
+            rows: tensor.rows,
+            row_bytes: tensor.row_bytes(),
+            offset: tensor.offset,
+        }
+    }
+}
+
+impl Matrix {
+    /// Bytes of the matrix.
+    pub fn bytes(&self) -> u64 {
+        self.row_bytes as u64 * self.rows as u64
+    }
+
+    /// The bytes of `count` rows from `first` on.
+    pub fn span(&self, first: usize, count: usize) -> Span {
+        Span::new(self.offset + first as u64 * self.row_bytes as u64, count * self.row_bytes)
+    }
+
+    /// Writes row `index` as floats to `out`.
+    ///
+    /// # Errors
+    ///
+    /// What the source reports.
+    pub fn row<'a, S: WeightSource<'a>>(
+        &self,
+        source: &mut S,
+        index: usize,
+        out: &mut [f32],
+    ) -> Result<(), SourceError> {
+        let bytes = source.view(self.span(index, 1), None)?;
+        (self.format.dequantize)(bytes, out);
+        Ok(())
+    }
+}
+
+/// y = W·X, where `y` is `[token][row]` and each token has one column in `x`, or two that are added.
+///
+/// # Errors
+///
+/// What the source reports.
+pub fn matmul<'a, S: WeightSource<'a>>(
+    kernels: &Kernels,
+    threads: &dyn Threads,
+    source: &mut S,
+    w: &Matrix,
+    x: &Activations,
+    y: &mut [f32],
+) -> Result<(), SourceError> {
+    let kernel = (kernels.rows)(w.format);
+    let per_window = window_rows(source.window_len(), w.row_bytes).min(w.rows);
+    let mut first = 0;
+    while first < w.rows {
+        let count = per_window.min(w.rows - first);
+        let after = first + count;
+        let ahead = per_window.min(w.rows - after);
+        let next = (ahead > 0).then(|| w.span(after, ahead));
+        let window = source.view(w.span(first, count), next)?;
+        let tiles = Tiles::new(y, w.rows, first..after, TILE_ROWS);
+        threads.run(&|_| {
+            while let Some(mut tile) = tiles.take() {
+                let start = (tile.rows().start - first) * w.row_bytes;
+                let rows =
+                    window.get(start..start + tile.rows().len() * w.row_bytes).unwrap_or_default();
+                multiply_tile(kernel, rows, w.row_bytes, x, &mut tile);
+            }
+        });
+        first = after;
+    }
+    Ok(())
+}
+
+/// Rows in a window: whole tiles where they fit, at least one row.
+fn window_rows(window_len: usize, row_bytes: usize) -> usize {
+    let rows = window_len / row_bytes;
+    if rows >= TILE_ROWS { rows / TILE_ROWS * TILE_ROWS } else { rows.max(1) }
+}
+
+/// A few rows times all columns; the columns go in groups that a kernel takes, the rows stay in the nearest cache.
+fn multiply_tile(
+    kernel: crate::quant::RowsFn,
+    rows: &[u8],
+    row_bytes: usize,
+    x: &Activations,
+    tile: &mut Tile<'_>,
+) {
+    let mut results = [0.0; TILE_ROWS * MAX_COLUMNS];
+    let mut token = 0;
+    while token < x.tokens() {
+        let group = x.group(token, MAX_COLUMNS);
+        let columns = x.first_column(token)..x.first_column(group);
+        let count = columns.len();
+        let base = columns.start;
+        kernel(rows, row_bytes, x, columns, &mut results[..tile.rows().len() * count]);
+        for t in token..group {
+            let (from, to) = (x.first_column(t) - base, x.first_column(t + 1) - base);
+            for (y, parts) in tile.column(t).iter_mut().zip(results.chunks_exact(count)) {
+                *y = match parts.get(from..to) {
+                    Some([high, low]) => high + low,
+                    Some([only]) => *only,
+                    _ => 0.0,
+                };
+            }
+        }
+        token = group;
+    }
+}

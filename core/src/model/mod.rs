@@ -1,0 +1,123 @@
+//! A model: its hyperparameters, and its weights by role. Nothing here computes; `session` does.
+
+mod load;
+mod rope;
+mod spec;
+
+use alloc::vec::Vec;
+
+use crate::activations::Kind;
+use crate::gguf::Gguf;
+use crate::kv::KvType;
+use crate::matmul::Matrix;
+use crate::tokenizer::Tokenizer;
+pub use rope::Rope;
+pub use spec::Spec;
+
+/// A model that can be run. It borrows the header's bytes; the weights stay where they are.
+#[derive(Debug)]
+pub struct Model<'h> {
+    /// The file's directory.
+    pub gguf: Gguf<'h>,
+    /// Shapes and constants.
+    pub spec: Spec,
+    /// Text to tokens and back.
+    pub tokenizer: Tokenizer<'h>,
+    /// Token embeddings: one row a token.
+    pub embedding: Matrix,
+    /// One entry a layer.
+    pub layers: Vec<Layer>,
+    /// Scale of the last norm: `[hidden_size]`.
+    pub output_norm: Vec<f32>,
+    /// Hidden state to logits; the embeddings again where they are tied.
+    pub output: Projection,
+    /// Rotary position embedding.
+    pub rope: Rope,
+}
+
+/// The weights of one layer.
+#[derive(Debug)]
+pub struct Layer {
+    /// Scale of the norm before attention: `[hidden_size]`.
+    pub attention_norm: Vec<f32>,
+    /// `[heads · head_dim]` rows.
+    pub query: Projection,
+    /// `[kv_heads · head_dim]` rows.
+    pub key: Projection,
+    /// `[kv_heads · head_dim]` rows.
+    pub value: Projection,
+    /// `[hidden_size]` rows.
+    pub attention_output: Projection,
+    /// Scale of the norm before the feed-forward network: `[hidden_size]`.
+    pub ffn_norm: Vec<f32>,
+    /// `[ffn_size]` rows.
+    pub gate: Projection,
+    /// `[ffn_size]` rows.
+    pub up: Projection,
+    /// `[hidden_size]` rows.
+    pub down: Projection,
+}
+
+/// A matrix and, where the model has one, the bias that is added to its result.
+#[derive(Debug)]
+pub struct Projection {
+    /// The matrix.
+    pub matrix: Matrix,
+    /// One float a row.
+    pub bias: Option<Vec<f32>>,
+    /// Whether its inputs are quantised to 15 bits instead of 7 (docs/arithmetic.md).
+    pub wide: bool,
+}
+
+/// What a projection is for, as far as the precision of its inputs depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Keys and values stay in the cache, so their errors meet every later token.
+    KeyValue,
+    /// Queries and attention's output.
+    Attention,
+    /// The large matrices of the feed-forward network, and the logits.
+    Bulk,
+}
+
+impl Role {
+    /// Whether inputs are wide: always where it is cheap, and for the small matrices of attention in the formats with
+    /// blocks of 32, which have no finer steps inside a block.
+    fn wide(self, kind: Kind) -> bool {
+        match self {
+            Role::KeyValue => true,
+            Role::Attention => kind == Kind::Q32,
+            Role::Bulk => false,
+        }
+    }
+}
+
+impl Model<'_> {
+    /// All weight matrices in the order of their use, the output last; a tied output counts.
+    pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
+        let layers = self.layers.iter().flat_map(|layer| {
+            [
+                &layer.query,
+                &layer.key,
+                &layer.value,
+                &layer.attention_output,
+                &layer.gate,
+                &layer.up,
+                &layer.down,
+            ]
+        });
+        layers.map(|projection| &projection.matrix).chain([&self.output.matrix])
+    }
+
+    /// Bytes of weights that one decoded token reads: all matrices, and one row of embeddings.
+    pub fn weight_bytes_per_token(&self) -> u64 {
+        let row = self.embedding.bytes() / self.embedding.rows as u64;
+        self.matrices().map(Matrix::bytes).sum::<u64>() + row
+    }
+
+    /// How the cache stores keys and values unless told otherwise: never less precisely than the weights.
+    pub fn default_kv_type(&self) -> KvType {
+        let single = self.matrices().any(|matrix| matrix.format.name == "F32");
+        if single { KvType::F32 } else { KvType::F16 }
+    }
+}

@@ -1,0 +1,106 @@
+//! The vector operations around the matrix products. Each has one defined order of float operations (docs/arithmetic.md).
+
+use crate::simd::portable::{LANES, sum_lanes};
+
+/// RMS norm: y = (x / √(mean(x²) + ε)) · w, with the squares summed in 16 lanes.
+pub fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, y: &mut [f32]) {
+    let mut lanes = [0.0; LANES];
+    for block in x.chunks(LANES) {
+        for (lane, x) in lanes.iter_mut().zip(block) {
+            *lane += x * x;
+        }
+    }
+    let mean = sum_lanes(lanes) / x.len() as f32;
+    let scale = 1.0 / libm::sqrtf(mean + epsilon);
+    for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
+        *y = x * scale * w;
+    }
+}
+
+/// x += y, element by element.
+pub fn add(x: &mut [f32], y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x += y;
+    }
+}
+
+/// gate = silu(gate) · up, with silu(x) = x / (1 + e⁻ˣ).
+pub fn silu_multiply(gate: &mut [f32], up: &[f32]) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        *gate = *gate / (1.0 + exp(-*gate)) * up;
+    }
+}
+
+/// eˣ to about one unit in the last place, by the same additions and multiplications on every target.
+///
+/// x = n·ln 2 + r with |r| ≤ ln 2 / 2, then a polynomial for eʳ (Cephes `expf`) and 2ⁿ by its exponent bits.
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    const SHIFT: f32 = 12_582_912.0;
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    let clamped = x.clamp(-87.3, 88.7);
+    let n = (clamped * core::f32::consts::LOG2_E + SHIFT) - SHIFT;
+    let r = clamped - n * LN2_HIGH;
+    let r = r - n * LN2_LOW;
+    let mut p = 1.987_569_1e-4;
+    p = p * r + 1.398_199_9e-3;
+    p = p * r + 8.333_452e-3;
+    p = p * r + 4.166_579_6e-2;
+    p = p * r + 1.666_666_5e-1;
+    p = p * r + 5.000_000_1e-1;
+    let y = p * (r * r) + r + 1.0;
+    // n may be 128, whose power of two is no float: multiply in two steps.
+    let half = n as i32 / 2;
+    let scaled = y * power_of_two(half) * power_of_two(n as i32 - half);
+    if x < -87.3 {
+        0.0
+    } else if x > 88.7 {
+        f32::INFINITY
+    } else {
+        scaled
+    }
+}
+
+#[inline(always)]
+fn power_of_two(n: i32) -> f32 {
+    f32::from_bits(((n + 127) as u32) << 23)
+}
+
+/// The index of the largest value; of equal ones the first. `None` if there is no number.
+pub fn argmax(x: &[f32]) -> Option<usize> {
+    let mut best: Option<(usize, f32)> = None;
+    for (i, &value) in x.iter().enumerate() {
+        if !value.is_nan() && best.is_none_or(|(_, top)| value > top) {
+            best = Some((i, value));
+        }
+    }
+    best.map(|(i, _)| i)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_within_two_units_in_the_last_place() {
+        let mut x = -87.0f32;
+        while x < 88.0 {
+            let (got, exact) = (f64::from(exp(x)), libm::exp(f64::from(x)));
+            assert!((got / exact - 1.0).abs() < 2.5e-7, "{x}: {got} {exact}");
+            x += 0.0137;
+        }
+        assert_eq!(exp(0.0), 1.0);
+        assert_eq!(exp(-100.0), 0.0);
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp(100.0), f32::INFINITY);
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn argmax_skips_what_is_no_number() {
+        assert_eq!(argmax(&[f32::NAN, 1.0, 3.0, 3.0]), Some(2));
+        assert_eq!(argmax(&[f32::NEG_INFINITY]), Some(0));
+        assert_eq!(argmax(&[f32::NAN]), None);
+    }
+}
