@@ -64,7 +64,11 @@ impl Spec {
             Some(head_dim) => head_dim,
             None if hidden_size % heads == 0 => hidden_size / heads,
             None => {
-                return Err(keys.bad("attention.head_count", heads, "a divisor of the embedding length"));
+                return Err(keys.bad(
+                    "attention.head_count",
+                    heads,
+                    "a divisor of the embedding length",
+                ));
             }
         };
         if let Some(value) = keys.number("attention.value_length", 1, 4096)?
@@ -163,8 +167,9 @@ impl Keys<'_, '_> {
         for suffix in UNSUPPORTED_KEYS {
             let key = self.key(suffix);
             match self.gguf.value(&key) {
-                None | Some(Value::Unsigned(0) | Value::Signed(0) | Value::Bool(false)) => {}
-                Some(Value::Float(x)) if x == 0.0 => {}
+                None
+                | Some(Value::Unsigned(0) | Value::Signed(0) | Value::Bool(false) | Value::Float(0.0)) =>
+                    {}
                 Some(_) => return Err(ModelError::Unsupported { key: Name::new(key.as_bytes()) }.into()),
             }
         }

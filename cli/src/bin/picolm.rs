@@ -1,0 +1,111 @@
+//! The `picolm` program on an operating system.
+
+use std::io::{self, IsTerminal, Read, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use picolm_cli::host::{Host, IoError, Stream};
+use picolm_core::platform::{Clock, CpuFeatures};
+use picolm_platform_std::{Mapping, MonotonicClock, Pool, available_threads, peak_rss_bytes};
+
+fn main() -> ExitCode {
+    let arguments: Vec<Vec<u8>> =
+        std::env::args_os().skip(1).map(|arg| arg.into_encoded_bytes()).collect();
+    let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+    let host = StdHost::new();
+    ExitCode::from(picolm_cli::main(&host, &arguments) as u8)
+}
+
+struct StdHost {
+    clock: MonotonicClock,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl StdHost {
+    fn new() -> Self {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&interrupted);
+        // The first Ctrl-C ends the text cleanly, a second one ends the program. Without the handler the first one does.
+        let _ = ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        });
+        StdHost { clock: MonotonicClock::default(), interrupted }
+    }
+}
+
+impl Host for StdHost {
+    type File = Mapping;
+    type Threads = Pool;
+
+    fn open(&self, path: &[u8]) -> Result<Mapping, IoError> {
+        Mapping::open(&path_of(path)).map_err(describe)
+    }
+
+    fn read_input(&self) -> Result<Vec<u8>, IoError> {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes).map_err(describe)?;
+        Ok(bytes)
+    }
+
+    fn write_output(&self, bytes: &[u8]) -> Result<(), IoError> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes).and_then(|()| out.flush()).map_err(describe)
+    }
+
+    fn write_error(&self, bytes: &[u8]) {
+        let _ = io::stderr().lock().write_all(bytes);
+    }
+
+    fn is_terminal(&self, stream: Stream) -> bool {
+        match stream {
+            Stream::Input => io::stdin().is_terminal(),
+            Stream::Output => io::stdout().is_terminal(),
+            Stream::Error => io::stderr().is_terminal(),
+        }
+    }
+
+    fn threads(&self, count: Option<usize>) -> Pool {
+        Pool::new(count.unwrap_or_else(available_threads))
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        &self.clock
+    }
+
+    fn cpu(&self) -> CpuFeatures {
+        CpuFeatures::default()
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    fn peak_memory(&self) -> Option<u64> {
+        peak_rss_bytes()
+    }
+}
+
+#[cfg(unix)]
+fn path_of(path: &[u8]) -> std::path::PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    std::ffi::OsStr::from_bytes(path).into()
+}
+
+#[cfg(not(unix))]
+fn path_of(path: &[u8]) -> std::path::PathBuf {
+    String::from_utf8_lossy(path).into_owned().into()
+}
+
+fn describe(error: io::Error) -> IoError {
+    let text = match error.kind() {
+        io::ErrorKind::UnexpectedEof => String::from("the file is empty"),
+        _ => {
+            let text = error.to_string();
+            text.split(" (os error").next().unwrap_or(&text).to_owned()
+        }
+    };
+    IoError { closed: error.kind() == io::ErrorKind::BrokenPipe, text }
+}

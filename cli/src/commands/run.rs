@@ -1,0 +1,205 @@
+//! `picolm MODEL`: continues a prompt on standard output.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use picolm_core::chat::Template;
+use picolm_core::platform::Threads;
+use picolm_core::sampler::Sampler;
+use picolm_core::session::Session;
+use picolm_core::source::SliceSource;
+use picolm_core::tokenizer::TextDecoder;
+
+use crate::decimal::Decimal;
+use crate::failure::Failure;
+use crate::host::{Host, Stream};
+use crate::loaded::Loaded;
+use crate::options::Options;
+
+pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failure> {
+    let start = host.clock().now_ns();
+    let prompt = crate::prompt(host, options)?;
+    Loaded::with(host, options.model, |loaded| {
+        let text = match options.chat {
+            true => chat_text(loaded, &prompt, options)?,
+            false => prompt,
+        };
+        let tokens = loaded.prompt_tokens(&text, options)?;
+        let threads = host.threads(options.threads);
+        let session = loaded.session(host, &threads, options.limits)?;
+        let loaded_at = host.clock().now_ns();
+        if options.verbose {
+            describe(host, loaded, &session, threads.count(), loaded_at - start);
+        }
+        let mut sampler = Sampler::new(options.sampling, loaded.model.tokenizer.len())
+            .map_err(|error| loaded.fail(error))?;
+        tokens.iter().for_each(|&token| sampler.accept(token));
+        let mut generation =
+            Generation { host, loaded, session, sampler, prefill_ns: 0, decode_ns: 0, generated: 0 };
+        let result = generation.run(&tokens, options.max_tokens);
+        generation.summary(&tokens, start);
+        result
+    })
+}
+
+/// The prompt as the model's chat template writes it.
+fn chat_text(loaded: &Loaded<'_>, prompt: &[u8], options: &Options<'_>) -> Result<Vec<u8>, Failure> {
+    let template =
+        loaded.model.gguf.string("tokenizer.chat_template").map_err(|error| loaded.fail(error))?;
+    let Some(template) = template.and_then(Template::recognize) else {
+        let path = alloc::string::String::from_utf8_lossy(loaded.path);
+        return Err(Failure::Request(format!(
+            "{path}: the model has no chat template that is known; write its turns into the prompt instead of --chat"
+        )));
+    };
+    let mut text = Vec::new();
+    template.render(options.system, prompt, &mut text);
+    Ok(text)
+}
+
+fn describe<H: Host>(
+    host: &H,
+    loaded: &Loaded<'_>,
+    session: &Session<'_, '_, SliceSource<'_>>,
+    threads: usize,
+    load_ns: u64,
+) {
+    let spec = &loaded.model.spec;
+    let line = format!(
+        "{} with {} layers, {} MB of weights per token; loaded in {} ms; {threads} threads, {} kernels, \
+         context {}, cache {}, batch {}\n",
+        spec.architecture,
+        spec.layers,
+        Decimal(loaded.model.weight_bytes_per_token() as f64 / 1e6, 1),
+        Decimal(load_ns as f64 / 1e6, 1),
+        session.kernels(),
+        session.context(),
+        session.cache().kind().name(),
+        session.batch(),
+    );
+    host.write_error(line.as_bytes());
+}
+
+/// One text being generated.
+struct Generation<'g, 'f, H: Host> {
+    host: &'g H,
+    loaded: &'g Loaded<'f>,
+    session: Session<'g, 'f, SliceSource<'f>>,
+    sampler: Sampler,
+    prefill_ns: u64,
+    decode_ns: u64,
+    generated: usize,
+}
+
+impl<H: Host> Generation<'_, '_, H> {
+    fn run(&mut self, prompt: &[u32], max_tokens: usize) -> Result<(), Failure> {
+        let began = self.host.clock().now_ns();
+        let prefilled = self.prefill(prompt);
+        let now = self.host.clock().now_ns();
+        self.prefill_ns = now - began;
+        prefilled?;
+        let decoded = self.decode(max_tokens);
+        self.decode_ns = self.host.clock().now_ns() - now;
+        // The text ends with a newline also where the user stopped it.
+        match decoded {
+            Err(Failure::Output(error)) => Err(Failure::Output(error)),
+            other => crate::write(self.host, "\n").and(other),
+        }
+    }
+
+    /// Evaluates the prompt batch by batch, with a progress line for a person.
+    fn prefill(&mut self, prompt: &[u32]) -> Result<(), Failure> {
+        let terminal = self.host.is_terminal(Stream::Error);
+        let batch = self.session.batch();
+        let mut done = 0;
+        for part in prompt.chunks(batch) {
+            if self.host.interrupted() {
+                return Err(Failure::Interrupted);
+            }
+            if terminal && prompt.len() > batch {
+                self.host.write_error(format!("\rprompt: {done}/{} tokens", prompt.len()).as_bytes());
+            }
+            done += part.len();
+            let result = match done < prompt.len() {
+                true => self.session.prefill(part),
+                false => self.session.evaluate(part).map(|_| ()),
+            };
+            result.map_err(|error| self.loaded.fail(error))?;
+        }
+        if terminal && prompt.len() > batch {
+            self.host.write_error(b"\r\x1b[K");
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self, max_tokens: usize) -> Result<(), Failure> {
+        let tokenizer = &self.loaded.model.tokenizer;
+        let mut decoder = TextDecoder::new();
+        let (mut bytes, mut text) = (Vec::new(), Vec::new());
+        while self.generated < max_tokens {
+            if self.host.interrupted() {
+                return Err(Failure::Interrupted);
+            }
+            let token = self.sampler.sample(self.session.logits());
+            if tokenizer.is_end(token) {
+                break;
+            }
+            self.sampler.accept(token);
+            self.generated += 1;
+            bytes.clear();
+            text.clear();
+            tokenizer.decode(token, false, &mut bytes);
+            decoder.push(&bytes, &mut text);
+            self.emit(&text)?;
+            if self.generated == max_tokens {
+                break;
+            }
+            if self.session.position() == self.session.context() {
+                let context = self.session.context();
+                let note =
+                    format!("picolm: stopped: the context of {context} tokens is full (raise -c)\n");
+                self.host.write_error(note.as_bytes());
+                break;
+            }
+            self.session.evaluate(&[token]).map_err(|error| self.loaded.fail(error))?;
+        }
+        text.clear();
+        decoder.finish(&mut text);
+        self.emit(&text)
+    }
+
+    fn emit(&self, text: &[u8]) -> Result<(), Failure> {
+        match text.is_empty() {
+            true => Ok(()),
+            false => self.host.write_output(text).map_err(Failure::Output),
+        }
+    }
+
+    /// The closing lines on standard error, in the form that scripts around PicoLM look for.
+    fn summary(&self, prompt: &[u32], start: u64) {
+        let speed = |tokens: usize, ns: u64| Decimal(tokens as f64 * 1e9 / ns.max(1) as f64, 1);
+        let seconds = |ns: u64| Decimal(ns as f64 / 1e9, 2);
+        let state = self.session.cache().bytes() + self.session.buffer_bytes();
+        let mut lines = format!(
+            "---\nPrefill: {} tokens in {}s ({} tok/s)\nGeneration: {} tokens in {}s ({} tok/s)\nTotal: {}s\n\
+             Memory: {} MB runtime state ({} KV cache)",
+            prompt.len(),
+            seconds(self.prefill_ns),
+            speed(prompt.len(), self.prefill_ns),
+            self.generated,
+            seconds(self.decode_ns),
+            speed(self.generated, self.decode_ns),
+            seconds(self.host.clock().now_ns() - start),
+            Decimal(state as f64 / 1e6, 2),
+            match self.session.cache().kind().name() {
+                "F16" => "FP16",
+                other => other,
+            },
+        );
+        if let Some(peak) = self.host.peak_memory() {
+            lines.push_str(&format!(", {} MB peak with the mapped file", Decimal(peak as f64 / 1e6, 1)));
+        }
+        lines.push('\n');
+        self.host.write_error(lines.as_bytes());
+    }
+}

@@ -1,0 +1,84 @@
+//! A model opened for a command, and sessions on it.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use picolm_core::gguf::Gguf;
+use picolm_core::model::Model;
+use picolm_core::platform::{Platform, Threads};
+use picolm_core::session::{Limits, Session};
+use picolm_core::source::SliceSource;
+use picolm_core::tokenizer::EncodeOptions;
+
+use crate::failure::Failure;
+use crate::host::Host;
+use crate::options::Options;
+
+/// A model and where it came from.
+pub(crate) struct Loaded<'f> {
+    pub(crate) path: &'f [u8],
+    pub(crate) source: SliceSource<'f>,
+    pub(crate) model: Model<'f>,
+}
+
+impl<'f> Loaded<'f> {
+    /// Opens the model and hands it to `body`.
+    pub(crate) fn with<H: Host, T>(
+        host: &H,
+        path: &[u8],
+        body: impl FnOnce(&Loaded<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let file = host.open(path).map_err(|error| Failure::file(path, error))?;
+        let bytes = file.as_ref();
+        let mut source = SliceSource::new(bytes);
+        let gguf =
+            Gguf::parse(bytes, bytes.len() as u64).map_err(|error| Failure::engine(path, error))?;
+        let model = Model::load(gguf, &mut source).map_err(|error| Failure::engine(path, error))?;
+        body(&Loaded { path, source, model })
+    }
+
+    /// An error of the engine, named after the file.
+    pub(crate) fn fail(&self, error: impl Into<picolm_core::error::Error>) -> Failure {
+        Failure::engine(self.path, error)
+    }
+
+    /// The tokens of a text. Where it has none, the model's BOS token begins the text.
+    pub(crate) fn tokens(&self, text: &[u8], options: &Options<'_>) -> Result<Vec<u32>, Failure> {
+        let encode =
+            EncodeOptions { add_special: options.add_bos, parse_special: options.parse_special };
+        let mut tokens = Vec::new();
+        self.model.tokenizer.encode(text, encode, &mut tokens).map_err(|error| self.fail(error))?;
+        Ok(tokens)
+    }
+
+    /// As [`tokens`](Self::tokens), to be evaluated: an empty text begins with the model's BOS token, and one that does
+    /// not fit into the context is refused before any work.
+    pub(crate) fn prompt_tokens(&self, text: &[u8], options: &Options<'_>) -> Result<Vec<u32>, Failure> {
+        let mut tokens = self.tokens(text, options)?;
+        if tokens.is_empty() {
+            tokens.extend(self.model.tokenizer.bos());
+        }
+        if tokens.is_empty() {
+            return Err(Failure::Request(format!(
+                "the prompt is empty, and this model has no token to begin with"
+            )));
+        }
+        let context = options.limits.context.unwrap_or(self.model.spec.context);
+        if tokens.len() > context {
+            let needed = tokens.len();
+            return Err(self.fail(picolm_core::error::SessionError::ContextFull { needed, context }));
+        }
+        Ok(tokens)
+    }
+
+    /// A session on the model.
+    pub(crate) fn session<'s, H: Host>(
+        &'s self,
+        host: &'s H,
+        threads: &'s dyn Threads,
+        limits: Limits,
+    ) -> Result<Session<'s, 'f, SliceSource<'f>>, Failure> {
+        let platform = Platform { threads, clock: host.clock(), cpu: host.cpu() };
+        Session::new(&self.model, self.source, platform, limits).map_err(|error| self.fail(error))
+    }
+}

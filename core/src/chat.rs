@@ -1,0 +1,123 @@
+//! Chat templates: recognises a model's template and renders a conversation's first turn.
+//!
+//! Templates are small programs (Jinja2). The known families are rendered here, byte for byte; an unknown one is
+//! `None`, never guessed at.
+
+use alloc::vec::Vec;
+
+/// A family of chat templates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Template<'t> {
+    /// `<|im_start|>ROLE\nTEXT<|im_end|>\n` (SmolLM2, Qwen).
+    ChatMl {
+        /// The system prompt that the template puts in when there is none.
+        default_system: Option<&'t str>,
+    },
+    /// `<|ROLE|>\nTEXT</s>\n` (Zephyr, TinyLlama).
+    Zephyr,
+    /// `<|start_header_id|>ROLE<|end_header_id|>\n\nTEXT<|eot_id|>` (Llama 3).
+    Llama3,
+}
+
+impl<'t> Template<'t> {
+    /// The family that `template` (the value of `tokenizer.chat_template`) belongs to.
+    pub fn recognize(template: &'t [u8]) -> Option<Self> {
+        let text = core::str::from_utf8(template).ok()?;
+        // Tools and thinking change what a template prints even for plain turns; none of these families' plain
+        // templates mention them.
+        if text.contains("<|im_start|>") && text.contains("<|im_end|>") && !text.contains("tool") {
+            return Some(Template::ChatMl { default_system: default_system(text)? });
+        }
+        let zephyr = text.contains("'<|user|>\\n'") || text.contains("'<|user|>\n'");
+        if zephyr && text.contains("<|assistant|>") && text.contains("eos_token") {
+            return Some(Template::Zephyr);
+        }
+        if text.contains("<|start_header_id|>") && text.contains("<|eot_id|>") && !text.contains("tool")
+        {
+            return Some(Template::Llama3);
+        }
+        None
+    }
+
+    /// Appends a conversation of one question, up to where the model's answer begins.
+    pub fn render(&self, system: Option<&[u8]>, user: &[u8], out: &mut Vec<u8>) {
+        let system = match (system, self) {
+            (None, Template::ChatMl { default_system: Some(text) }) => Some(text.as_bytes()),
+            (given, _) => given,
+        };
+        if let Some(system) = system {
+            self.turn("system", system, out);
+        }
+        self.turn("user", user, out);
+        let opening: &[u8] = match self {
+            Template::ChatMl { .. } => b"<|im_start|>assistant\n",
+            Template::Zephyr => b"<|assistant|>\n",
+            Template::Llama3 => b"<|start_header_id|>assistant<|end_header_id|>\n\n",
+        };
+        out.extend_from_slice(opening);
+    }
+
+    fn turn(&self, role: &str, text: &[u8], out: &mut Vec<u8>) {
+        let (before, between, after) = match self {
+            Template::ChatMl { .. } => ("<|im_start|>", "\n", "<|im_end|>\n"),
+            Template::Zephyr => ("<|", "|>\n", "</s>\n"),
+            Template::Llama3 => ("<|start_header_id|>", "<|end_header_id|>\n\n", "<|eot_id|>"),
+        };
+        for part in [before.as_bytes(), role.as_bytes(), between.as_bytes(), text, after.as_bytes()] {
+            out.extend_from_slice(part);
+        }
+    }
+}
+
+/// The literal system prompt in a ChatML template: `Some(None)` if there is none, `None` if it is computed.
+fn default_system(template: &str) -> Option<Option<&str>> {
+    const BEFORE: [&str; 2] = ["<|im_start|>system\\n", "<|im_start|>system\n"];
+    let Some(rest) = BEFORE.iter().find_map(|before| template.split_once(before)).map(|(_, rest)| rest)
+    else {
+        return Some(None);
+    };
+    let (text, _) = rest.split_once("<|im_end|>")?;
+    let plain = !text.contains(['{', '}', '\'', '"', '\\']);
+    plain.then_some(Some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMOLLM2: &[u8] = b"{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}\
+        {{ '<|im_start|>system\\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\\n' }}\
+        {% endif %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}\
+        {% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+    #[test]
+    fn smollm2_gets_its_own_system_prompt() {
+        let template = Template::recognize(SMOLLM2).unwrap();
+        let mut text = Vec::new();
+        template.render(None, b"Hi", &mut text);
+        let expected = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face\
+            <|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n";
+        assert_eq!(core::str::from_utf8(&text), Ok(expected));
+        text.clear();
+        template.render(Some(b"Be brief."), b"Hi", &mut text);
+        let expected = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n";
+        assert_eq!(core::str::from_utf8(&text), Ok(expected));
+    }
+
+    #[test]
+    fn zephyr_is_what_picoclaw_writes() {
+        let template =
+            b"{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token }}\
+            {{ '<|assistant|>' }}";
+        let mut text = Vec::new();
+        Template::recognize(template).unwrap().render(Some(b"S"), b"U", &mut text);
+        assert_eq!(&text, b"<|system|>\nS</s>\n<|user|>\nU</s>\n<|assistant|>\n");
+    }
+
+    #[test]
+    fn unknown_templates_are_not_guessed() {
+        assert_eq!(Template::recognize(b"{{ messages }}"), None);
+        assert_eq!(Template::recognize(b"\xff"), None);
+    }
+}
