@@ -1,6 +1,12 @@
 //! The project's chores: `cargo xtask --help` lists them.
 
+mod ci;
+mod demo;
 mod fixtures;
+mod oracle;
+mod run;
+mod smollm;
+mod test;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,12 +24,38 @@ struct Chore {
     run: fn(lexopt::Parser) -> Outcome,
 }
 
-const CHORES: &[Chore] = &[Chore {
-    name: "fixtures",
-    arguments: "[DIR] [--tinyllama FILE]",
-    about: "write the synthetic models of the tests (default: target/fixtures)",
-    run: fixtures::run,
-}];
+const CHORES: &[Chore] = &[
+    Chore {
+        name: "demo",
+        arguments: "[QUESTION]",
+        about: "build, fetch a small model once, and let it answer",
+        run: demo::run,
+    },
+    Chore {
+        name: "test",
+        arguments: "",
+        about: "run all tests that need nothing but Rust",
+        run: test::run,
+    },
+    Chore {
+        name: "ci",
+        arguments: "[STEP...]",
+        about: "run everything else: lints, docs, other processors, fuzzing",
+        run: ci::run,
+    },
+    Chore {
+        name: "fixtures",
+        arguments: "[DIR] [--tinyllama FILE]",
+        about: "write the synthetic models of the tests (default: target/fixtures)",
+        run: fixtures::run,
+    },
+    Chore {
+        name: "oracle",
+        arguments: "[--python PATH]",
+        about: "compute fixtures/expected again, with llama.cpp (maintainers)",
+        run: oracle::run,
+    },
+];
 
 fn main() -> ExitCode {
     match chore() {
