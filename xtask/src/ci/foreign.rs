@@ -1,0 +1,65 @@
+//! The tests on other processors, emulated, and the engine for machines without an operating system.
+//!
+//! Debian's compiler builds the standard library from its source package, so no other toolchain is needed.
+
+use crate::Outcome;
+use crate::run::{call, debian_cargo};
+
+/// A processor whose tests run in a user-mode emulator.
+struct Target {
+    triple: &'static str,
+    /// Debian's prefix of the cross compiler, and of the folder with the C library.
+    gnu: &'static str,
+    emulator: &'static str,
+}
+
+const TARGETS: &[Target] = &[
+    Target {
+        triple: "riscv64gc-unknown-linux-gnu",
+        gnu: "riscv64-linux-gnu",
+        emulator: "qemu-riscv64-static",
+    },
+    Target {
+        triple: "aarch64-unknown-linux-gnu",
+        gnu: "aarch64-linux-gnu",
+        emulator: "qemu-aarch64-static",
+    },
+    // ARMv6 with floating point, as in the first Pi Zero.
+    Target {
+        triple: "arm-unknown-linux-gnueabihf",
+        gnu: "arm-linux-gnueabihf",
+        emulator: "qemu-arm-static",
+    },
+];
+
+/// The emulators' programs.
+pub(crate) const EMULATORS: &[&str] = &["qemu-riscv64-static", "qemu-aarch64-static", "qemu-arm-static"];
+
+/// Processors without an operating system for which the engine must build: 32 and 64 bits, without and with
+/// hardware floats.
+const BARE: &[&str] = &["thumbv7em-none-eabi", "riscv64gc-unknown-none-elf"];
+
+/// Runs the engine's and the program's tests on each processor.
+pub(super) fn tests() -> Outcome {
+    for target in TARGETS {
+        let variable = format!("CARGO_TARGET_{}", target.triple.to_uppercase().replace('-', "_"));
+        let mut test = debian_cargo(&["test", "--quiet", "-Zbuild-std", "--target", target.triple]);
+        test.args(["--package", "picolm-core", "--package", "picolm-cli", "--lib", "--bins", "--tests"]);
+        test.env(format!("{variable}_LINKER"), format!("{}-gcc", target.gnu));
+        test.env(format!("{variable}_RUNNER"), format!("{} -L /usr/{}", target.emulator, target.gnu));
+        call(&mut test)?;
+    }
+    Ok(())
+}
+
+/// Builds the engine without an operating system and lints it there.
+pub(super) fn bare() -> Outcome {
+    for target in BARE {
+        let mut build = debian_cargo(&["clippy", "--quiet", "--package", "picolm-core", "--lib"]);
+        build.args(["-Zbuild-std=core,alloc", "--target", target, "--", "-D", "warnings"]);
+        call(&mut build)?;
+        let mut build = debian_cargo(&["build", "--quiet", "--release", "--package", "picolm-core"]);
+        call(build.args(["-Zbuild-std=core,alloc", "--target", target]))?;
+    }
+    Ok(())
+}

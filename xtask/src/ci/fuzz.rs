@@ -1,0 +1,53 @@
+//! Runs every fuzz target for a while.
+//!
+//! libFuzzer's instrumentation is there in the stable compiler once RUSTC_BOOTSTRAP opens it. Sanitizers would need
+//! a nightly library; memory errors can only come from files that allow `unsafe`, which tests cover, while what
+//! fuzzing looks for here (panics, overflows, endless loops) shows without them.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::run::{call, command, create_dir, target_dir};
+use crate::{Outcome, root, text};
+
+/// Seconds for each target; `PICOLM_FUZZ_SECONDS` overrides it.
+const SECONDS: &str = "60";
+/// An input that takes longer than this many seconds is an endless loop.
+const TIMEOUT: u32 = 10;
+/// Longest input.
+const MAX_LEN: u32 = 1 << 16;
+
+/// The cargo subcommand, kept with the build.
+pub(super) fn program() -> PathBuf {
+    target_dir().join("tools/bin/cargo-fuzz")
+}
+
+/// Runs each `fuzz/fuzz_targets/NAME.rs`; its inputs start from `fuzz/seeds/NAME`, if that is there, and the smallest
+/// fixture, and are kept in the target directory.
+pub(super) fn run() -> Outcome {
+    let folder = root().join("fuzz");
+    let entries = fs::read_dir(folder.join("fuzz_targets"))
+        .map_err(|error| format!("fuzz/fuzz_targets: {error}"))?;
+    let files = entries.flatten().map(|entry| entry.path());
+    let sources = files.filter(|path| path.extension() == Some(OsStr::new("rs")));
+    let mut names: Vec<_> = sources.filter_map(|path| Some(path.file_stem()?.to_os_string())).collect();
+    names.sort();
+    let seconds = std::env::var("PICOLM_FUZZ_SECONDS").unwrap_or_else(|_| SECONDS.into());
+    for name in names {
+        let corpus = target_dir().join("fuzz-corpus").join(&name);
+        create_dir(&corpus)?;
+        picolm_fixtures::write("nano", &corpus.join("nano.gguf")).map_err(text)?;
+        let mut fuzz = command(program());
+        fuzz.env("RUSTC_BOOTSTRAP", "1").args(["run", "--fuzz-dir", "fuzz", "--sanitizer", "none"]);
+        fuzz.arg("--target-dir").arg(target_dir().join("fuzz")).arg(&name).arg(&corpus);
+        let seeds = folder.join("seeds").join(&name);
+        if seeds.is_dir() {
+            fuzz.arg(seeds);
+        }
+        fuzz.args(["--", "-print_final_stats=1", "-verbosity=0"]);
+        fuzz.arg(format!("-max_total_time={seconds}")).arg(format!("-timeout={TIMEOUT}"));
+        call(fuzz.arg(format!("-max_len={MAX_LEN}")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! Calls other programs: shows what is called, measures it, and says how to repeat what failed.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::{Outcome, root};
+
+/// A command that runs in the workspace's directory.
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(root());
+    command
+}
+
+/// The toolchain's cargo, with the workspace's target directory.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut command = command("cargo");
+    command.args(arguments);
+    command
+}
+
+/// Debian's own cargo and compiler, whose package of library sources lets `-Zbuild-std` build for any target. They
+/// get a target directory of their own, because two compilers in one would rebuild everything in turn.
+pub(crate) fn debian_cargo(arguments: &[&str]) -> Command {
+    let mut command = command("/usr/bin/cargo");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders = vec![PathBuf::from("/usr/bin")];
+    folders.extend(std::env::split_paths(&path));
+    // Only a folder whose name holds a colon could fail here, and PATH had it in already.
+    command.env("PATH", std::env::join_paths(folders).unwrap_or(path));
+    for (key, _) in std::env::vars_os() {
+        let name = key.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name == "CARGO" {
+            command.env_remove(key);
+        }
+    }
+    command.env_remove("RUSTUP_TOOLCHAIN").env_remove("LD_LIBRARY_PATH");
+    command
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_DIR", target_dir().join("debian"))
+        .args(arguments);
+    command
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target_dir() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => root().join(folder),
+        None => root().join("target"),
+    }
+}
+
+/// Whether a program of this name is on the PATH.
+pub(crate) fn installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Shows and runs a command.
+///
+/// # Errors
+///
+/// It cannot be started or does not succeed; the text holds the line that repeats it.
+pub(crate) fn call(command: &mut Command) -> Outcome {
+    let line = line(command);
+    eprintln!("$ {line}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{status}; to repeat:\n    {line}")),
+        Err(error) => Err(format!("cannot be started ({error}):\n    {line}")),
+    }
+}
+
+/// Runs a command silently and returns what it printed.
+///
+/// # Errors
+///
+/// As [`call`]'s.
+pub(crate) fn capture(command: &mut Command) -> Outcome<String> {
+    let line = line(command);
+    match command.stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() => {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        }
+        Ok(output) => {
+            let error = String::from_utf8_lossy(&output.stderr);
+            Err(format!("{}\n{}; to repeat:\n    {line}", error.trim_end(), output.status))
+        }
+        Err(error) => Err(format!("cannot be started ({error}):\n    {line}")),
+    }
+}
+
+/// The command as one would type it, from the workspace's directory.
+fn line(command: &Command) -> String {
+    let mut words = Vec::new();
+    for (key, value) in command.get_envs() {
+        // What is taken out of the environment stands for cargo's own variables, which a shell does not have.
+        if key == "PATH" {
+            words.push("PATH=/usr/bin:$PATH".into());
+        } else if let Some(value) = value {
+            words.push(format!("{}={}", key.to_string_lossy(), quoted(value)));
+        }
+    }
+    words.push(quoted(command.get_program()));
+    words.extend(command.get_args().map(quoted));
+    words.join(" ")
+}
+
+fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.into_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Runs named steps and keeps their times.
+#[derive(Default)]
+pub(crate) struct Steps {
+    times: Vec<(&'static str, Duration)>,
+}
+
+impl Steps {
+    /// Runs one step.
+    ///
+    /// # Errors
+    ///
+    /// The step's, with its name.
+    pub(crate) fn run(&mut self, name: &'static str, step: fn() -> Outcome) -> Outcome {
+        eprintln!("\n== {name}");
+        let start = Instant::now();
+        step().map_err(|error| {
+            self.summary();
+            format!("{name} failed: {error}\n(the step alone: cargo xtask ci {name})")
+        })?;
+        self.times.push((name, start.elapsed()));
+        Ok(())
+    }
+
+    /// Prints the time of each step that passed.
+    pub(crate) fn summary(&self) {
+        let total: Duration = self.times.iter().map(|(_, time)| *time).sum();
+        eprintln!();
+        for (name, time) in self.times.iter().chain([&("together", total)]) {
+            eprintln!("{name:<12} {:>7.1} s", time.as_secs_f64());
+        }
+    }
+}
+
+/// Creates a folder and those above it.
+///
+/// # Errors
+///
+/// The system's, with the path.
+pub(crate) fn create_dir(folder: &Path) -> Outcome {
+    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))
+}
