@@ -1,0 +1,108 @@
+//! The same bits for every number of threads, batch size, kind of source and way of feeding a text.
+
+mod common;
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use embedded_io::{ErrorKind, ErrorType, Read, Seek, SeekFrom};
+use picolm_core::platform::{Platform, SingleThread, Threads};
+use picolm_core::session::{Limits, Session};
+use picolm_core::source::{ReaderSource, SliceSource, WeightSource};
+
+/// Threads made anew for each task.
+struct Scoped(usize, AtomicUsize);
+
+impl Threads for Scoped {
+    fn count(&self) -> usize {
+        self.0
+    }
+
+    fn run(&self, task: &(dyn Fn(usize) + Sync)) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            for worker in 0..self.0 {
+                scope.spawn(move || task(worker));
+            }
+        });
+    }
+}
+
+/// A file that can only be read and sought.
+struct Card<'c>(io::Cursor<&'c [u8]>);
+
+impl ErrorType for Card<'_> {
+    type Error = ErrorKind;
+}
+
+impl Read for Card<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, ErrorKind> {
+        // Short reads, as a device may give them.
+        let len = buf.len().min(1000);
+        io::Read::read(&mut self.0, &mut buf[..len]).map_err(|_| ErrorKind::Other)
+    }
+}
+
+impl Seek for Card<'_> {
+    fn seek(&mut self, to: SeekFrom) -> Result<u64, ErrorKind> {
+        let to = match to {
+            SeekFrom::Start(n) => io::SeekFrom::Start(n),
+            SeekFrom::End(n) => io::SeekFrom::End(n),
+            SeekFrom::Current(n) => io::SeekFrom::Current(n),
+        };
+        io::Seek::seek(&mut self.0, to).map_err(|_| ErrorKind::Other)
+    }
+}
+
+fn bits<'a, S: WeightSource<'a>>(
+    bytes: &[u8],
+    source: S,
+    threads: &dyn Threads,
+    batch: usize,
+    parts: &[&[u32]],
+) -> Vec<u32> {
+    let model = common::load(bytes);
+    let platform = Platform { threads, ..Platform::default() };
+    let mut session =
+        Session::new(&model, source, platform, Limits { batch, ..Limits::default() }).unwrap();
+    for part in parts {
+        session.evaluate(part).unwrap();
+    }
+    session.logits().iter().map(|logit| logit.to_bits()).collect()
+}
+
+#[test]
+fn threads_batches_and_sources_change_no_bit() {
+    for (name, bytes, expected) in common::models() {
+        let Some(row) = expected.rows.iter().max_by_key(|row| row.tokens.len()) else { continue };
+        let tokens = &row.tokens;
+        let slice = SliceSource::new(&bytes);
+        let plain = bits(&bytes, slice, &SingleThread, 64, &[tokens]);
+        for (batch, threads) in [(1, 2), (7, 3), (64, 3)] {
+            let threads = Scoped(threads, AtomicUsize::new(0));
+            assert_eq!(bits(&bytes, slice, &threads, batch, &[tokens]), plain, "{name}, batch {batch}");
+            assert!(threads.1.into_inner() > 0);
+        }
+        let card = ReaderSource::new(Card(io::Cursor::new(&bytes[..])), 9_000).unwrap();
+        assert_eq!(bits(&bytes, card, &SingleThread, 64, &[tokens]), plain, "{name}, paged");
+        let (first, rest) = tokens.split_at(tokens.len() / 3);
+        assert_eq!(
+            bits(&bytes, slice, &SingleThread, 64, &[first, rest]),
+            plain,
+            "{name}, in two parts"
+        );
+    }
+}
+
+#[test]
+fn a_text_that_was_cut_back_goes_on_as_if_it_had_never_been_longer() {
+    let (_, bytes, expected) = common::models().remove(0);
+    let tokens = &expected.rows[0].tokens;
+    let model = common::load(&bytes);
+    let source = SliceSource::new(&bytes);
+    let mut session = Session::new(&model, source, Platform::default(), Limits::default()).unwrap();
+    let wanted = session.evaluate(tokens).unwrap().to_vec();
+    session.evaluate(&[5, 6, 7]).unwrap();
+    session.truncate(2);
+    assert_eq!(session.evaluate(&tokens[2..]).unwrap(), wanted);
+}
