@@ -12,11 +12,7 @@ use crate::host::IoError;
 pub(crate) enum Failure {
     /// The arguments make no sense.
     Usage(String),
-    /// A file cannot be read.
-    File(String, IoError),
-    /// The engine refuses the model or the request.
-    Engine(String, Error),
-    /// The request cannot be done; the text says why and what to do.
+    /// It cannot be done; the text says why and what to do.
     Request(String),
     /// Standard output cannot be written.
     Output(IoError),
@@ -27,20 +23,18 @@ pub(crate) enum Failure {
 impl Failure {
     /// A file that cannot be read.
     pub(crate) fn file(path: &[u8], error: IoError) -> Self {
-        Failure::File(shown(path), error)
+        Failure::Request(format!("{}: {}", shown(path), error.text))
     }
 
     /// An error of the engine about the model at `path`.
     pub(crate) fn engine(path: &[u8], error: impl Into<Error>) -> Self {
-        Failure::Engine(shown(path), error.into())
+        Failure::Request(format!("{}: {}", shown(path), error.into()))
     }
 
     /// What to print, without the newline; nothing when the reader has gone or the user said stop.
     pub(crate) fn line(&self) -> Option<String> {
         match self {
             Failure::Usage(text) => Some(format!("picolm: {text} (see picolm --help)")),
-            Failure::File(path, error) => Some(format!("picolm: {path}: {}", error.text)),
-            Failure::Engine(path, error) => Some(format!("picolm: {path}: {error}")),
             Failure::Request(text) => Some(format!("picolm: {text}")),
             Failure::Output(error) if error.closed => None,
             Failure::Output(error) => Some(format!("picolm: standard output: {}", error.text)),

@@ -1,6 +1,5 @@
 //! A model opened for a command, and sessions on it.
 
-use alloc::format;
 use alloc::vec::Vec;
 
 use picolm_core::gguf::Gguf;
@@ -59,9 +58,9 @@ impl<'f> Loaded<'f> {
             tokens.extend(self.model.tokenizer.bos());
         }
         if tokens.is_empty() {
-            return Err(Failure::Request(format!(
-                "the prompt is empty, and this model has no token to begin with"
-            )));
+            return Err(Failure::Request(
+                "the prompt is empty, and this model has no token to begin with".into(),
+            ));
         }
         let context = options.limits.context.unwrap_or(self.model.spec.context);
         if tokens.len() > context {

@@ -59,7 +59,7 @@ fn shares(model: &Model<'_>) -> Vec<Share> {
             None => shares.push((tensor.format.name, 1, tensor.bytes())),
         }
     }
-    shares.sort_unstable_by(|a, b| b.2.cmp(&a.2));
+    shares.sort_unstable_by_key(|share| core::cmp::Reverse(share.2));
     shares
 }
 

@@ -47,10 +47,8 @@ fn chat_text(loaded: &Loaded<'_>, prompt: &[u8], options: &Options<'_>) -> Resul
     let template =
         loaded.model.gguf.string("tokenizer.chat_template").map_err(|error| loaded.fail(error))?;
     let Some(template) = template.and_then(Template::recognize) else {
-        let path = alloc::string::String::from_utf8_lossy(loaded.path);
-        return Err(Failure::Request(format!(
-            "{path}: the model has no chat template that is known; write its turns into the prompt instead of --chat"
-        )));
+        let text = "the model has no chat template that is known; write its turns into the prompt instead of --chat";
+        return Err(Failure::Request(text.into()));
     };
     let mut text = Vec::new();
     template.render(options.system, prompt, &mut text);
