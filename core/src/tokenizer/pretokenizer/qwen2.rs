@@ -1,0 +1,11 @@
+//! Qwen2, 2.5 and 3: each number character alone.
+
+use super::{PreTokenizer, modern};
+
+pub(super) const KIND: PreTokenizer = PreTokenizer {
+    names: &["qwen2", "deepseek-r1-qwen"],
+    ignore_merges: false,
+    adds_bos: false,
+    word_end: |text, position| modern(text, position, 1),
+    isolates_numbers: false,
+};

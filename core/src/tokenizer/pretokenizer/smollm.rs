@@ -1,0 +1,11 @@
+//! SmolLM and SmolLM2: each number character alone (`\p{N}`), then as GPT-2.
+
+use super::{PreTokenizer, gpt2};
+
+pub(super) const KIND: PreTokenizer = PreTokenizer {
+    names: &["smollm"],
+    ignore_merges: false,
+    adds_bos: false,
+    word_end: gpt2::word_end,
+    isolates_numbers: true,
+};
