@@ -1,7 +1,4 @@
-//! Activations as the dot products take them: floats, or 8-bit integers with scales.
-//!
-//! A token's vector becomes one column of integers, or two where it is *wide*: x = d·(255·high + low), which are two
-//! ordinary columns whose results are added. Arithmetic: docs/arithmetic.md.
+//! Activations as the dot products take them: floats, or integers with scales (docs/arithmetic.md).
 
 use alloc::vec::Vec;
 
@@ -12,19 +9,17 @@ use crate::error::SessionError;
 pub enum Kind {
     /// Left as floats.
     Float,
-    /// Blocks of 32 integers, one scale each.
+    /// Blocks of 32 integers of 15 bits, one scale each.
     Q32,
-    /// Superblocks of 256 integers, one scale each and a multiplier of 1 to 15 for each 32.
+    /// Superblocks of 256 integers of 7 or 15 bits, one scale each and a step of 1 to 15 for each 32.
     Q256,
 }
 
-/// Largest magnitude of an integer in a column.
+/// Largest integer of 7 bits.
 const NARROW: f32 = 127.0;
-/// Largest magnitude of 255·high + low.
+/// Largest integer of 15 bits: 255·127 + 127, so that it splits into two parts of 7 bits for 8-bit dot products.
 const WIDE: f32 = 32512.0;
-/// Weight of the high column of a wide vector.
-const HIGH: i32 = 255;
-/// Multipliers inside a superblock go from 1 to this, so that sixteen groups of the largest products fit 32 bits.
+/// Steps inside a superblock go from 1 to this, so that sixteen groups of the largest products fit 32 bits.
 const STEPS: f32 = 15.0;
 
 /// A batch of vectors, prepared.
@@ -32,91 +27,52 @@ const STEPS: f32 = 15.0;
 pub struct Activations {
     /// Elements of a vector.
     len: usize,
-    /// The first column of each token, and the number of columns at the end.
-    starts: Vec<u32>,
-    columns: usize,
+    tokens: usize,
     /// `Kind::Float`: the vectors.
     floats: Vec<f32>,
-    /// The integers, column after column.
-    q: Vec<i8>,
+    /// Integers of 7 bits, vector after vector.
+    narrow: Vec<i8>,
+    /// Integers of 15 bits, vector after vector.
+    wide: Vec<i16>,
+    /// Q256: which vectors have 15 bits, and how many of their width came before.
+    places: Vec<(bool, u32)>,
     /// One scale for each 32 (Q32) or 256 (Q256) integers.
     scales: Vec<f32>,
     /// Sums of 32 (Q32) or 16 (Q256) integers.
-    sums: Vec<i16>,
-    /// Q256: one multiplier for each 32 integers.
+    sums: Vec<i32>,
+    /// Q256: one step for each 32 integers.
     steps: Vec<u8>,
 }
 
-/// One column of blocks of 32.
-#[derive(Debug, Clone, Copy)]
+/// One vector in blocks of 32.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Column32<'x> {
     /// The integers, 32 a block.
-    pub q: &'x [[i8; 32]],
+    pub q: &'x [[i16; 32]],
     /// One scale a block.
     pub scales: &'x [f32],
     /// The sum of each block's integers.
-    pub sums: &'x [i16],
+    pub sums: &'x [i32],
 }
 
-/// One column of superblocks of 256.
-#[derive(Debug, Clone, Copy)]
+/// One vector in superblocks of 256.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Column256<'x> {
-    /// The integers, 256 a superblock.
-    pub q: &'x [[i8; 256]],
+    /// The integers, if they have 7 bits; else empty.
+    pub narrow: &'x [[i8; 256]],
+    /// The integers, if they have 15 bits; else empty.
+    pub wide: &'x [[i16; 256]],
     /// One scale a superblock.
     pub scales: &'x [f32],
     /// The sum of each 16 integers.
-    pub sums: &'x [[i16; 16]],
-    /// A multiplier for each 32 integers.
+    pub sums: &'x [[i32; 16]],
+    /// A step for each 32 integers.
     pub steps: &'x [[u8; 8]],
 }
 
 impl Activations {
-    /// Bytes that a batch of `columns` columns of `len` elements takes.
-    pub fn bytes(kind: Kind, len: usize, columns: usize) -> usize {
-        columns
-            * match kind {
-                Kind::Float => 4 * len,
-                Kind::Q32 => len + len / 32 * (4 + 2),
-                Kind::Q256 => len + len / 256 * (4 + 16 * 2 + 8),
-            }
-    }
-
-    /// Bytes taken so far.
-    pub fn taken(&self) -> usize {
-        4 * (self.starts.capacity() + self.floats.capacity() + self.scales.capacity())
-            + self.q.capacity()
-            + 2 * self.sums.capacity()
-            + self.steps.capacity()
-    }
-
-    /// Number of columns that [`prepare`](Self::prepare) made.
-    pub fn columns(&self) -> usize {
-        self.columns
-    }
-
-    /// Number of vectors that [`prepare`](Self::prepare) took.
-    pub fn tokens(&self) -> usize {
-        self.starts.len().saturating_sub(1)
-    }
-
-    /// The first column of `token`; of the token after the last one, the number of columns.
-    pub fn first_column(&self, token: usize) -> usize {
-        self.starts.get(token).map_or(self.columns, |&start| start as usize)
-    }
-
-    /// The token after the largest group from `token` on that has at most `columns` columns (at least two).
-    pub fn group(&self, token: usize, columns: usize) -> usize {
-        let limit = self.first_column(token) + columns;
-        let mut end = token + 1;
-        while end < self.tokens() && self.first_column(end + 1) <= limit {
-            end += 1;
-        }
-        end
-    }
-
-    /// Prepares vectors of `len` elements, which stand one after the other in `x`; `wide(i)` says which take two
-    /// columns. Memory is taken when a batch is larger than every one before it.
+    /// Prepares vectors of `len` elements, which stand one after the other in `x`; `wide(i)` says which get 15 bits where
+    /// the kind leaves the choice. Memory is taken when a batch is larger than every one before it.
     ///
     /// # Errors
     ///
@@ -128,126 +84,119 @@ impl Activations {
         x: &[f32],
         wide: impl Fn(usize) -> bool,
     ) -> Result<(), SessionError> {
-        let tokens = x.len() / len.max(1);
-        let columns = match kind {
-            Kind::Float => tokens,
-            _ => tokens + (0..tokens).filter(|&token| wide(token)).count(),
-        };
-        self.reset(kind, len, tokens, columns)?;
-        self.starts.push(0);
-        for (index, vector) in x.chunks_exact(len).enumerate() {
-            match (kind, wide(index)) {
-                (Kind::Float, _) => {
-                    self.floats.extend_from_slice(vector);
-                    self.columns += 1;
-                }
-                (Kind::Q32, false) => self.push32(vector, NARROW, |q| q, 1.0),
-                (Kind::Q256, false) => self.push256(vector, NARROW, |q| q, 1.0),
-                (Kind::Q32, true) => {
-                    self.push32(vector, WIDE, high, HIGH as f32);
-                    self.push32(vector, WIDE, low, 1.0);
-                }
-                (Kind::Q256, true) => {
-                    self.push256(vector, WIDE, high, HIGH as f32);
-                    self.push256(vector, WIDE, low, 1.0);
-                }
+        self.len = len;
+        self.tokens = x.len() / len.max(1);
+        let wide_tokens = (0..self.tokens).filter(|&token| wide(token)).count();
+        self.reserve(kind, wide_tokens)?;
+        for (token, vector) in x.chunks_exact(len).enumerate() {
+            match kind {
+                Kind::Float => self.floats.extend_from_slice(vector),
+                Kind::Q32 => self.push32(vector),
+                Kind::Q256 => self.push256(vector, wide(token)),
             }
-            self.starts.push(self.columns as u32);
         }
         Ok(())
     }
 
-    /// Column `index` of a [`Kind::Float`] batch.
-    pub fn float(&self, index: usize) -> &[f32] {
-        part(&self.floats, index, self.len)
+    /// Number of vectors.
+    pub fn tokens(&self) -> usize {
+        self.tokens
     }
 
-    /// Column `index` of a [`Kind::Q32`] batch.
-    pub fn column32(&self, index: usize) -> Column32<'_> {
+    /// Vector `token` of a [`Kind::Float`] batch.
+    pub fn float(&self, token: usize) -> &[f32] {
+        part(&self.floats, token, self.len)
+    }
+
+    /// Vector `token` of a [`Kind::Q32`] batch.
+    pub fn column32(&self, token: usize) -> Column32<'_> {
         let blocks = self.len / 32;
         Column32 {
-            q: part(&self.q, index, self.len).as_chunks().0,
-            scales: part(&self.scales, index, blocks),
-            sums: part(&self.sums, index, blocks),
+            q: part(&self.wide, token, self.len).as_chunks().0,
+            scales: part(&self.scales, token, blocks),
+            sums: part(&self.sums, token, blocks),
         }
     }
 
-    /// Column `index` of a [`Kind::Q256`] batch.
-    pub fn column256(&self, index: usize) -> Column256<'_> {
+    /// Vector `token` of a [`Kind::Q256`] batch.
+    pub fn column256(&self, token: usize) -> Column256<'_> {
         let blocks = self.len / 256;
-        Column256 {
-            q: part(&self.q, index, self.len).as_chunks().0,
-            scales: part(&self.scales, index, blocks),
-            sums: part(&self.sums, index, blocks * 16).as_chunks().0,
-            steps: part(&self.steps, index, blocks * 8).as_chunks().0,
-        }
-    }
-
-    fn reset(
-        &mut self,
-        kind: Kind,
-        len: usize,
-        tokens: usize,
-        columns: usize,
-    ) -> Result<(), SessionError> {
-        self.len = len;
-        self.columns = 0;
-        reserve(&mut self.starts, tokens + 1)?;
-        let all = len * columns;
-        let (floats, q, scales, sums, steps) = match kind {
-            Kind::Float => (all, 0, 0, 0, 0),
-            Kind::Q32 => (0, all, all / 32, all / 32, 0),
-            Kind::Q256 => (0, all, all / 256, all / 16, all / 32),
+        let mut column = Column256 {
+            scales: part(&self.scales, token, blocks),
+            sums: part(&self.sums, token, blocks * 16).as_chunks().0,
+            steps: part(&self.steps, token, blocks * 8).as_chunks().0,
+            ..Column256::default()
         };
-        reserve(&mut self.floats, floats)?;
-        reserve(&mut self.q, q)?;
-        reserve(&mut self.scales, scales)?;
-        reserve(&mut self.sums, sums)?;
-        reserve(&mut self.steps, steps)
+        match self.places.get(token) {
+            Some((true, index)) => {
+                column.wide = part(&self.wide, *index as usize, self.len).as_chunks().0
+            }
+            Some((false, index)) => {
+                column.narrow = part(&self.narrow, *index as usize, self.len).as_chunks().0
+            }
+            None => {}
+        }
+        column
     }
 
-    fn push32(&mut self, vector: &[f32], range: f32, plane: impl Fn(i32) -> i32, weight: f32) {
+    /// Bytes taken so far.
+    pub fn taken(&self) -> usize {
+        4 * (self.floats.capacity() + self.scales.capacity() + self.sums.capacity())
+            + self.narrow.capacity()
+            + 2 * self.wide.capacity()
+            + size_of::<(bool, u32)>() * self.places.capacity()
+            + self.steps.capacity()
+    }
+
+    fn reserve(&mut self, kind: Kind, wide_tokens: usize) -> Result<(), SessionError> {
+        let all = self.len * self.tokens;
+        let only = |wanted: Kind, len: usize| if kind == wanted { len } else { 0 };
+        let wide = wide_tokens * self.len;
+        room(&mut self.floats, only(Kind::Float, all))?;
+        room(&mut self.narrow, only(Kind::Q256, all - wide))?;
+        room(&mut self.wide, only(Kind::Q32, all) + only(Kind::Q256, wide))?;
+        room(&mut self.places, only(Kind::Q256, self.tokens))?;
+        room(&mut self.scales, only(Kind::Q32, all / 32) + only(Kind::Q256, all / 256))?;
+        room(&mut self.sums, only(Kind::Q32, all / 32) + only(Kind::Q256, all / 16))?;
+        room(&mut self.steps, only(Kind::Q256, all / 32))
+    }
+
+    fn push32(&mut self, vector: &[f32]) {
         for block in vector.as_chunks::<32>().0 {
             let largest = magnitude(block);
-            let inverse = if largest > 0.0 { range / largest } else { 0.0 };
-            let mut sum = 0;
-            for &x in block {
-                let q = plane(round(x * inverse, range));
-                sum += q as i16;
-                self.q.push(q as i8);
-            }
-            self.sums.push(sum);
-            self.scales.push(largest / range * weight);
+            let inverse = if largest > 0.0 { WIDE / largest } else { 0.0 };
+            let q = block.map(|x| round(x * inverse, WIDE));
+            self.wide.extend_from_slice(&q.map(|q| q as i16));
+            self.sums.push(q.iter().sum());
+            self.scales.push(largest / WIDE);
         }
-        self.columns += 1;
     }
 
-    fn push256(&mut self, vector: &[f32], range: f32, plane: impl Fn(i32) -> i32, weight: f32) {
+    fn push256(&mut self, vector: &[f32], wide: bool) {
+        let range = if wide { WIDE } else { NARROW };
+        let before = if wide { self.wide.len() } else { self.narrow.len() };
+        self.places.push((wide, (before / self.len.max(1)) as u32));
         for block in vector.as_chunks::<256>().0 {
             let largest = magnitude(block);
             let inverse = if largest > 0.0 { STEPS / largest } else { 0.0 };
             for part in block.as_chunks::<32>().0 {
                 let step = steps(magnitude(part) * inverse);
                 let factor = if largest > 0.0 { STEPS * range / largest / f32::from(step) } else { 0.0 };
-                for group in part.as_chunks::<16>().0 {
-                    let mut sum = 0;
-                    for &x in group {
-                        let q = plane(round(x * factor, range));
-                        sum += q as i16;
-                        self.q.push(q as i8);
-                    }
-                    self.sums.push(sum);
+                let q = part.map(|x| round(x * factor, range));
+                match wide {
+                    true => self.wide.extend_from_slice(&q.map(|q| q as i16)),
+                    false => self.narrow.extend_from_slice(&q.map(|q| q as i8)),
                 }
+                self.sums.extend(q.as_chunks::<16>().0.iter().map(|group| group.iter().sum::<i32>()));
                 self.steps.push(step);
             }
-            self.scales.push(largest / (STEPS * range) * weight);
+            self.scales.push(largest / (STEPS * range));
         }
-        self.columns += 1;
     }
 }
 
 /// Empties `vec` and makes room for `len` elements.
-fn reserve<T>(vec: &mut Vec<T>, len: usize) -> Result<(), SessionError> {
+fn room<T>(vec: &mut Vec<T>, len: usize) -> Result<(), SessionError> {
     vec.clear();
     vec.try_reserve_exact(len).map_err(|_| SessionError::OutOfMemory { bytes: len * size_of::<T>() })
 }
@@ -277,27 +226,9 @@ fn round(x: f32, range: f32) -> i32 {
     whole.clamp(-range, range) as i32
 }
 
-/// The high part of a wide integer: the nearest multiple of 255.
-fn high(q: i32) -> i32 {
-    (q + HIGH / 2).div_euclid(HIGH)
-}
-
-/// What the high part leaves, from −127 to 127.
-fn low(q: i32) -> i32 {
-    q - high(q) * HIGH
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn wide_parts_restore_every_integer() {
-        for q in -32512..=32512 {
-            assert_eq!(high(q) * HIGH + low(q), q);
-            assert!(high(q).abs() <= 127 && low(q).abs() <= 127);
-        }
-    }
 
     #[test]
     fn steps_round_up() {
@@ -313,23 +244,24 @@ mod tests {
     fn a_zero_vector_stays_zero() {
         let mut x = Activations::default();
         for kind in [Kind::Q32, Kind::Q256] {
-            x.prepare(kind, 256, &[0.0; 256], |_| true).unwrap();
-            assert_eq!(x.columns(), 2);
-            assert!(x.q.iter().all(|&q| q == 0));
-            assert!(x.scales.iter().all(|&d| d == 0.0));
+            x.prepare(kind, 256, &[0.0; 512], |token| token == 1).unwrap();
+            assert_eq!(x.tokens(), 2);
+            assert!(x.narrow.iter().all(|&q| q == 0) && x.wide.iter().all(|&q| q == 0));
+            assert!(x.scales.iter().all(|&scale| scale == 0.0));
         }
+        assert!(x.column256(0).wide.is_empty() && x.column256(1).narrow.is_empty());
+        assert_eq!((x.column256(0).narrow.len(), x.column256(1).wide.len()), (1, 1));
     }
 
     #[test]
-    fn a_wide_vector_is_restored_within_a_step_of_15_bits() {
+    fn a_vector_is_restored_within_half_a_step_of_15_bits() {
         let vector: Vec<f32> = (0..256).map(|i| libm::sinf(i as f32) * 3.0).collect();
         let mut x = Activations::default();
         x.prepare(Kind::Q32, 256, &vector, |_| true).unwrap();
-        let (high, low) = (x.column32(0), x.column32(1));
+        let column = x.column32(0);
         for (i, &expected) in vector.iter().enumerate() {
             let (b, e) = (i / 32, i % 32);
-            let value =
-                f32::from(high.q[b][e]) * high.scales[b] + f32::from(low.q[b][e]) * low.scales[b];
+            let value = f32::from(column.q[b][e]) * column.scales[b];
             assert!((value - expected).abs() <= 3.0 / 32512.0 * 0.51, "{i}: {value} {expected}");
         }
     }

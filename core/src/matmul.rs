@@ -65,7 +65,7 @@ impl Matrix {
     }
 }
 
-/// y = W·X, where `y` is `[token][row]` and each token has one column in `x`, or two that are added.
+/// y = W·X, where `y` is `[token][row]`.
 ///
 /// # Errors
 ///
@@ -116,23 +116,16 @@ fn multiply_tile(
     tile: &mut Tile<'_>,
 ) {
     let mut results = [0.0; TILE_ROWS * MAX_COLUMNS];
-    let mut token = 0;
-    while token < x.tokens() {
-        let group = x.group(token, MAX_COLUMNS);
-        let columns = x.first_column(token)..x.first_column(group);
-        let count = columns.len();
-        let base = columns.start;
-        kernel(rows, row_bytes, x, columns, &mut results[..tile.rows().len() * count]);
-        for t in token..group {
-            let (from, to) = (x.first_column(t) - base, x.first_column(t + 1) - base);
-            for (y, parts) in tile.column(t).iter_mut().zip(results.chunks_exact(count)) {
-                *y = match parts.get(from..to) {
-                    Some([high, low]) => high + low,
-                    Some([only]) => *only,
-                    _ => 0.0,
-                };
+    let mut first = 0;
+    while first < x.tokens() {
+        let count = MAX_COLUMNS.min(x.tokens() - first);
+        let columns = first..first + count;
+        kernel(rows, row_bytes, x, columns.clone(), &mut results[..tile.rows().len() * count]);
+        for (i, token) in columns.enumerate() {
+            for (y, row) in tile.column(token).iter_mut().zip(results.chunks_exact(count)) {
+                *y = row[i];
             }
         }
-        token = group;
+        first += count;
     }
 }

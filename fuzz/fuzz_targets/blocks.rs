@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
         .collect();
     let mut prepared = Activations::default();
     prepared.prepare(format.activations, len, &x, |_| true).expect("a small vector");
-    let columns = prepared.columns();
+    let columns = prepared.tokens();
     let mut out = vec![0.0; rows * columns];
     (format.rows)(weights, row_bytes, &prepared, 0..columns, &mut out);
     for (row, parts) in values.chunks(len).zip(out.chunks(columns)) {

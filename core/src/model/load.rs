@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt::Write;
 
-use super::{Layer, Model, Projection, Role, Rope, Spec};
+use super::{Layer, Model, Projection, Rope, Spec};
 use crate::error::{Error, ModelError, Name};
 use crate::gguf::{Gguf, Tensor};
 use crate::matmul::Matrix;
@@ -32,8 +32,7 @@ impl<'h> Model<'h> {
             Some(_) => loader.matrix("output.weight", hidden, tokenizer.len())?,
             None => embedding,
         };
-        let output =
-            Projection { matrix: output, bias: None, wide: Role::Bulk.wide(output.format.activations) };
+        let output = Projection { matrix: output, bias: None, wide: false };
         let factors = match gguf.tensor("rope_freqs.weight") {
             Some(_) => Some(loader.vector("rope_freqs.weight", spec.rope_dims / 2)?),
             None => None,
@@ -106,7 +105,6 @@ impl<'l, 'h, 'a, S: WeightSource<'a>> Loader<'l, 'h, S> {
     fn projection(
         &mut self,
         names: (usize, &str),
-        role: Role,
         [columns, rows]: [usize; 2],
         bias: bool,
     ) -> Result<Projection, Error> {
@@ -116,7 +114,7 @@ impl<'l, 'h, 'a, S: WeightSource<'a>> Loader<'l, 'h, S> {
             true => Some(self.vector(&name(layer, part, "bias"), rows)?),
             false => None,
         };
-        Ok(Projection { matrix, bias, wide: role.wide(matrix.format.activations) })
+        Ok(Projection { matrix, bias, wide: matches!(part, "attn_k" | "attn_v") })
     }
 
     fn layer(&mut self, index: usize, spec: &Spec) -> Result<Layer, Error> {
@@ -128,19 +126,14 @@ impl<'l, 'h, 'a, S: WeightSource<'a>> Loader<'l, 'h, S> {
         let bias = spec.qkv_bias;
         Ok(Layer {
             attention_norm: self.vector(&name(index, "attn_norm", "weight"), hidden)?,
-            query: self.projection((index, "attn_q"), Role::Attention, queries, bias)?,
-            key: self.projection((index, "attn_k"), Role::KeyValue, keys, bias)?,
-            value: self.projection((index, "attn_v"), Role::KeyValue, keys, bias)?,
-            attention_output: self.projection(
-                (index, "attn_output"),
-                Role::Attention,
-                back(queries),
-                false,
-            )?,
+            query: self.projection((index, "attn_q"), queries, bias)?,
+            key: self.projection((index, "attn_k"), keys, bias)?,
+            value: self.projection((index, "attn_v"), keys, bias)?,
+            attention_output: self.projection((index, "attn_output"), back(queries), false)?,
             ffn_norm: self.vector(&name(index, "ffn_norm", "weight"), hidden)?,
-            gate: self.projection((index, "ffn_gate"), Role::Bulk, ffn, false)?,
-            up: self.projection((index, "ffn_up"), Role::Bulk, ffn, false)?,
-            down: self.projection((index, "ffn_down"), Role::Bulk, back(ffn), false)?,
+            gate: self.projection((index, "ffn_gate"), ffn, false)?,
+            up: self.projection((index, "ffn_up"), ffn, false)?,
+            down: self.projection((index, "ffn_down"), back(ffn), false)?,
         })
     }
 

@@ -6,7 +6,6 @@ mod spec;
 
 use alloc::vec::Vec;
 
-use crate::activations::Kind;
 use crate::gguf::Gguf;
 use crate::kv::KvType;
 use crate::matmul::Matrix;
@@ -65,31 +64,9 @@ pub struct Projection {
     pub matrix: Matrix,
     /// One float a row.
     pub bias: Option<Vec<f32>>,
-    /// Whether its inputs are quantised to 15 bits instead of 7 (docs/arithmetic.md).
+    /// Whether its inputs get 15 bits where the format's kind leaves the choice. Keys and values stay in the cache, so
+    /// their errors meet every later token; their matrices are small.
     pub wide: bool,
-}
-
-/// What a projection is for, as far as the precision of its inputs depends on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// Keys and values stay in the cache, so their errors meet every later token.
-    KeyValue,
-    /// Queries and attention's output.
-    Attention,
-    /// The large matrices of the feed-forward network, and the logits.
-    Bulk,
-}
-
-impl Role {
-    /// Whether inputs are wide: always where it is cheap, and for the small matrices of attention in the formats with
-    /// blocks of 32, which have no finer steps inside a block.
-    fn wide(self, kind: Kind) -> bool {
-        match self {
-            Role::KeyValue => true,
-            Role::Attention => kind == Kind::Q32,
-            Role::Bulk => false,
-        }
-    }
 }
 
 impl Model<'_> {

@@ -110,7 +110,7 @@ pub(crate) fn rows_float<F: FloatFormat>(
 /// Most columns that one call of a kernel takes.
 pub const MAX_COLUMNS: usize = 32;
 
-/// Rows of blocks of 32. For each block: t = scale·Σwq (+ min·Σq), then sum += x_scale·t, block after block.
+/// Rows of blocks of 32. For each block: t = scale·Σwx (+ min·Σx), then sum += x_scale·t, block after block.
 pub(crate) fn rows32<F: Format32>(
     weights: &[u8],
     row_bytes: usize,
@@ -120,7 +120,7 @@ pub(crate) fn rows32<F: Format32>(
 ) {
     let first = columns.start;
     let count = columns.len().min(MAX_COLUMNS);
-    let mut views = [Column32 { q: &[], scales: &[], sums: &[] }; MAX_COLUMNS];
+    let mut views = [Column32::default(); MAX_COLUMNS];
     for (i, view) in views.iter_mut().take(count).enumerate() {
         *view = x.column32(first + i);
     }
@@ -129,15 +129,16 @@ pub(crate) fn rows32<F: Format32>(
         out.fill(0.0);
         for (b, block) in F::Block::split(row).iter().enumerate() {
             let (scale, min) = F::unpack(block, &mut w);
+            let w = w.map(i16::from);
             for (view, sum) in views.iter().zip(out.iter_mut()) {
-                let (Some(q), Some(x_scale), Some(q_sum)) =
+                let (Some(q), Some(x_scale), Some(x_sum)) =
                     (view.q.get(b), view.scales.get(b), view.sums.get(b))
                 else {
                     continue;
                 };
                 let mut t = scale * dot_integers(&w, q) as f32;
                 if F::HAS_MIN {
-                    t += min * f32::from(*q_sum);
+                    t += min * *x_sum as f32;
                 }
                 *sum += x_scale * t;
             }
@@ -145,7 +146,7 @@ pub(crate) fn rows32<F: Format32>(
     }
 }
 
-/// Rows of superblocks of 256. For each superblock, in integers: s = Σ scales·steps·Σwq and m = Σ mins·steps·Σq; then
+/// Rows of superblocks of 256. For each superblock, in integers: s = Σ scales·steps·Σwx and m = Σ mins·steps·Σx; then
 /// t = scale·s (− min·m), and sum += x_scale·t.
 pub(crate) fn rows256<F: Format256>(
     weights: &[u8],
@@ -156,7 +157,7 @@ pub(crate) fn rows256<F: Format256>(
 ) {
     let first = columns.start;
     let count = columns.len().min(MAX_COLUMNS);
-    let mut views = [Column256 { q: &[], scales: &[], sums: &[], steps: &[] }; MAX_COLUMNS];
+    let mut views = [Column256::default(); MAX_COLUMNS];
     for (i, view) in views.iter_mut().take(count).enumerate() {
         *view = x.column256(first + i);
     }
@@ -166,14 +167,19 @@ pub(crate) fn rows256<F: Format256>(
         for (b, block) in F::Block::split(row).iter().enumerate() {
             F::unpack(block, &mut w);
             for (view, sum) in views.iter().zip(out.iter_mut()) {
-                let (Some(q), Some(x_scale), Some(sums), Some(steps)) =
-                    (view.q.get(b), view.scales.get(b), view.sums.get(b), view.steps.get(b))
+                let (Some(x_scale), Some(steps), Some(sums)) =
+                    (view.scales.get(b), view.steps.get(b), view.sums.get(b))
                 else {
                     continue;
                 };
-                let mut t = w.scale * scaled_dot(&w, q, steps) as f32;
+                let (product, mins) = match (view.narrow.get(b), view.wide.get(b)) {
+                    (Some(q), _) => narrow_sums::<F>(&w, q, sums, steps),
+                    (None, Some(q)) => wide_sums::<F>(&w, q, sums, steps),
+                    (None, None) => continue,
+                };
+                let mut t = w.scale * product;
                 if F::HAS_MIN {
-                    t -= w.min * scaled_mins(&w, sums, steps) as f32;
+                    t -= w.min * mins;
                 }
                 *sum += x_scale * t;
             }
@@ -181,33 +187,46 @@ pub(crate) fn rows256<F: Format256>(
     }
 }
 
+/// Σ scales·steps·Σwx and Σ mins·steps·Σx for integers of 7 bits: they fit 32 bits (docs/arithmetic.md).
 #[inline(always)]
-fn dot_integers<const N: usize>(w: &[i8; N], q: &[i8; N]) -> i32 {
+fn narrow_sums<F: Format256>(w: &Super, q: &[i8; 256], sums: &[i32; 16], steps: &[u8; 8]) -> (f32, f32) {
+    let (mut product, mut mins) = (0, 0);
+    for (g, (w_group, q_group)) in w.q.as_chunks::<16>().0.iter().zip(q.as_chunks::<16>().0).enumerate()
+    {
+        let step = i32::from(steps[g / 2]);
+        let dot = dot_integers(&w_group.map(i16::from), &q_group.map(i16::from));
+        product += i32::from(w.scales[g]) * step * dot;
+        if F::HAS_MIN {
+            mins += i32::from(w.mins[g]) * step * sums[g];
+        }
+    }
+    (product as f32, mins as f32)
+}
+
+/// The same for integers of 15 bits, in 64 bits.
+#[inline(always)]
+fn wide_sums<F: Format256>(w: &Super, q: &[i16; 256], sums: &[i32; 16], steps: &[u8; 8]) -> (f32, f32) {
+    let (mut product, mut mins) = (0, 0);
+    for (g, (w_group, q_group)) in w.q.as_chunks::<16>().0.iter().zip(q.as_chunks::<16>().0).enumerate()
+    {
+        let step = i32::from(steps[g / 2]);
+        let dot = dot_integers(&w_group.map(i16::from), q_group);
+        product += i64::from(i32::from(w.scales[g]) * step) * i64::from(dot);
+        if F::HAS_MIN {
+            mins += i64::from(i32::from(w.mins[g]) * step) * i64::from(sums[g]);
+        }
+    }
+    (product as f32, mins as f32)
+}
+
+/// The exact dot product of small integers: pairs of 16 bits are what every instruction set multiplies best.
+#[inline(always)]
+fn dot_integers<const N: usize>(w: &[i16; N], q: &[i16; N]) -> i32 {
     let mut sum = 0;
     for i in 0..N {
         sum += i32::from(w[i]) * i32::from(q[i]);
     }
     sum
-}
-
-#[inline(always)]
-fn scaled_dot(w: &Super, q: &[i8; 256], steps: &[u8; 8]) -> i32 {
-    let mut total = 0;
-    let groups = w.q.as_chunks::<16>().0.iter().zip(q.as_chunks::<16>().0);
-    for (g, (w_group, q_group)) in groups.enumerate() {
-        let factor = i32::from(w.scales[g]) * i32::from(steps[g / 2]);
-        total += factor * dot_integers(w_group, q_group);
-    }
-    total
-}
-
-#[inline(always)]
-fn scaled_mins(w: &Super, sums: &[i16; 16], steps: &[u8; 8]) -> i32 {
-    let mut total = 0;
-    for g in 0..16 {
-        total += i32::from(w.mins[g]) * i32::from(steps[g / 2]) * i32::from(sums[g]);
-    }
-    total
 }
 
 #[cfg(test)]
