@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::run::{call, command, create_dir, target_dir};
+use crate::run::{capture, command, create_dir, target_dir};
 use crate::{Outcome, root, text};
 
 /// Seconds for each target; `PICOLM_FUZZ_SECONDS` overrides it.
@@ -45,9 +45,12 @@ pub(super) fn run() -> Outcome {
         if seeds.is_dir() {
             fuzz.arg(seeds);
         }
-        fuzz.args(["--", "-print_final_stats=1", "-verbosity=0"]);
+        fuzz.args(["--", "-print_final_stats=1"]);
         fuzz.arg(format!("-max_total_time={seconds}")).arg(format!("-timeout={TIMEOUT}"));
-        call(fuzz.arg(format!("-max_len={MAX_LEN}")))?;
+        eprintln!("{} for {seconds} s …", name.display());
+        let output = capture(fuzz.arg(format!("-max_len={MAX_LEN}")))?;
+        let runs = output.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units: "));
+        eprintln!("    {} inputs", runs.unwrap_or("no"));
     }
     Ok(())
 }
