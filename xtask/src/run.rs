@@ -79,8 +79,9 @@ pub(crate) fn call(command: &mut Command) -> Outcome {
 ///
 /// As [`call`]'s, with the end of what it printed.
 pub(crate) fn capture(command: &mut Command) -> Outcome<String> {
-    /// Lines that are shown of a program that failed.
-    const SHOWN: usize = 60;
+    /// Lines that are shown of a program that failed, and characters of a line.
+    const SHOWN: usize = 100;
+    const WIDTH: usize = 200;
     let line = line(command);
     let output = command.stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("cannot be started ({error}):\n    {line}"))?;
@@ -90,7 +91,8 @@ pub(crate) fn capture(command: &mut Command) -> Outcome<String> {
         return Ok(text);
     }
     let skipped = text.lines().count().saturating_sub(SHOWN);
-    let end: Vec<&str> = text.lines().skip(skipped).collect();
+    let cut = |line: &str| line.chars().take(WIDTH).collect::<String>();
+    let end: Vec<String> = text.lines().skip(skipped).map(cut).collect();
     Err(format!("{}\n{}; to repeat:\n    {line}", end.join("\n"), output.status))
 }
 

@@ -39,7 +39,13 @@ pub(super) fn run() -> Outcome {
         create_dir(&corpus)?;
         picolm_fixtures::write("nano", &corpus.join("nano.gguf")).map_err(text)?;
         let mut fuzz = command(program());
-        fuzz.env("RUSTC_BOOTSTRAP", "1").args(["run", "--fuzz-dir", "fuzz", "--sanitizer", "none"]);
+        fuzz.env("RUSTC_BOOTSTRAP", "1").env("RUST_BACKTRACE", "0").args([
+            "run",
+            "--fuzz-dir",
+            "fuzz",
+            "--sanitizer",
+            "none",
+        ]);
         fuzz.arg("--target-dir").arg(target_dir().join("fuzz")).arg(&name).arg(&corpus);
         let seeds = folder.join("seeds").join(&name);
         if seeds.is_dir() {
