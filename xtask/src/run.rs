@@ -73,23 +73,27 @@ pub(crate) fn call(command: &mut Command) -> Outcome {
     }
 }
 
-/// Runs a command silently and returns what it printed.
+/// Runs a command silently and returns what it printed, both ways.
 ///
 /// # Errors
 ///
-/// As [`call`]'s.
+/// As [`call`]'s, with the end of what it printed.
 pub(crate) fn capture(command: &mut Command) -> Outcome<String> {
+    /// Lines that are shown of a program that failed, and characters of a line.
+    const SHOWN: usize = 100;
+    const WIDTH: usize = 200;
     let line = line(command);
-    match command.stdin(Stdio::null()).output() {
-        Ok(output) if output.status.success() => {
-            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-        }
-        Ok(output) => {
-            let error = String::from_utf8_lossy(&output.stderr);
-            Err(format!("{}\n{}; to repeat:\n    {line}", error.trim_end(), output.status))
-        }
-        Err(error) => Err(format!("cannot be started ({error}):\n    {line}")),
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("cannot be started ({error}):\n    {line}"))?;
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    if output.status.success() {
+        return Ok(text);
     }
+    let skipped = text.lines().count().saturating_sub(SHOWN);
+    let cut = |line: &str| line.chars().take(WIDTH).collect::<String>();
+    let end: Vec<String> = text.lines().skip(skipped).map(cut).collect();
+    Err(format!("{}\n{}; to repeat:\n    {line}", end.join("\n"), output.status))
 }
 
 /// The command as one would type it, from the workspace's directory.

