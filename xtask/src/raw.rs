@@ -151,7 +151,7 @@ pub(crate) fn build(
     command.args([program.kind, program.name, "--profile", program.profile]);
     command.args(["--features", program.features, "--target", target.triple]);
     command.arg("--target-dir").arg(&target_dir);
-    command.env("RUSTC", &toolchain.rustc).env("CARGO_ENCODED_RUSTFLAGS", toolchain.flags(target));
+    command.env("RUSTC", &toolchain.rustc).env("CARGO_ENCODED_RUSTFLAGS", toolchain.flags(root, target));
     if toolchain.build_std {
         command.arg("-Zbuild-std=core,alloc").env("RUSTC_BOOTSTRAP", "1");
     }
@@ -287,15 +287,28 @@ impl Toolchain {
     }
 
     /// In cargo's encoding: separated by a control character, so that paths may hold spaces.
-    fn flags(&self, target: &RawTarget) -> OsString {
+    fn flags(&self, root: &Path, target: &RawTarget) -> OsString {
         let mut flags = OsString::from("-Clinker=");
         flags.push(&self.linker);
+        flags.push("\x1f-Clink-arg=-T");
+        flags.push(root.join("platform-linux-raw").join("link.ld"));
+        if let Some(home) = cargo_home() {
+            // The names of source files are in the program, for the line of a panic.
+            flags.push("\x1f--remap-path-prefix=");
+            flags.push(home.join("registry").join("src"));
+            flags.push("=");
+        }
         for flag in RUSTFLAGS.iter().chain(target.rustflags) {
             flags.push("\x1f");
             flags.push(flag);
         }
         flags
     }
+}
+
+fn cargo_home() -> Option<PathBuf> {
+    let home = || env::home_dir().map(|home| home.join(".cargo"));
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home)
 }
 
 /// `rust-lld` of any toolchain (it links every target), or `ld.lld` in the path.
