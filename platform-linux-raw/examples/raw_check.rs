@@ -20,7 +20,8 @@ use raw::{Error, File, Mapping, MonotonicClock, Process, ThreadPool};
 
 raw::entry!(main);
 
-/// Prints a line; a lost reader is nothing this program could report. (`write!` would be half of its bytes.)
+/// Prints a line; a lost reader is nothing this program could report. (`write!` would be half of its
+/// bytes.)
 fn say(parts: &[&[u8]]) {
     let _ = raw::stdout().write_all(&[&parts.concat()[..], b"\n"].concat());
 }

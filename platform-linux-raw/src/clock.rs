@@ -1,5 +1,5 @@
-//! Time by `clock_gettime` as a system call: it is asked for a few times a token, so a parser of the vDSO is
-//! not worth its code.
+//! Time by `clock_gettime` as a system call: it is asked for a few times a token, so a parser of the
+//! vDSO is not worth its code.
 //!
 //! # Safety
 //!
@@ -21,7 +21,8 @@ impl Clock for MonotonicClock {
     }
 }
 
-/// Seconds since 1970 (UTC), as the machine believes them to be; small boards often have no clock that is set.
+/// Seconds since 1970 (UTC), as the machine believes them to be; small boards often have no clock that
+/// is set.
 pub fn unix_time_s() -> u64 {
     read(CLOCK_REALTIME).0
 }

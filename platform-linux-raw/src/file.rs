@@ -29,8 +29,8 @@ impl File {
         Self::open_with(path, OFlags::RDONLY)
     }
 
-    /// Opens a file for reading past the kernel's cache (`O_DIRECT`): buffers, offsets and lengths must be
-    /// multiples of the device's sector, and not every file system can.
+    /// Opens a file for reading past the kernel's cache (`O_DIRECT`): buffers, offsets and lengths must
+    /// be multiples of the device's sector, and not every file system can.
     ///
     /// # Errors
     ///
@@ -114,7 +114,8 @@ impl File {
         Ok(())
     }
 
-    /// Tells the kernel that this range will be read soon, so that it fetches it meanwhile. A hint: it may do nothing.
+    /// Tells the kernel that this range will be read soon, so that it fetches it meanwhile. A hint: it
+    /// may do nothing.
     pub fn will_need(&self, offset: u64, len: u64) {
         self.advise(offset, len, Advice::WillNeed);
     }

@@ -41,8 +41,8 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps all of `file`; with `populate` its pages are read in before this returns.
     ///
-    /// While it is mapped the file must not be written to or cut by anyone: the bytes would change, and a
-    /// touch behind the new end would end the process by SIGBUS.
+    /// While it is mapped the file must not be written to or cut by anyone: the bytes would change, and
+    /// a touch behind the new end would end the process by SIGBUS.
     ///
     /// # Errors
     ///
@@ -58,7 +58,8 @@ impl Mapping {
         Ok(Mapping { start: NonNull::new(start.cast()).ok_or(Error::OUT_OF_MEMORY)?, len })
     }
 
-    /// Tells the kernel about a byte range (its whole pages; clipped to the file). A hint: it may do nothing.
+    /// Tells the kernel about a byte range (its whole pages; clipped to the file). A hint: it may do
+    /// nothing.
     pub fn advise(&self, range: Range<usize>, advice: Advice) {
         /// The largest page of the architectures here; the start is rounded down to one.
         const PAGE: usize = 64 << 10;
@@ -82,8 +83,8 @@ impl Deref for Mapping {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `len` bytes were mapped readable at `start` (or `len` is 0 and `start` well-aligned), and
-        // stay so for as long as `self` is borrowed.
+        // SAFETY: `len` bytes were mapped readable at `start` (or `len` is 0 and `start` well-aligned),
+        // and stay so for as long as `self` is borrowed.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }

@@ -104,8 +104,8 @@ unsafe extern "C" fn strlen(text: *const u8) -> usize {
     n
 }
 
-/// Some versions of the atomics library for aarch64 ask this for the CPU's features when they start. Nothing
-/// starts them here, and without features they are right too.
+/// Some versions of the atomics library for aarch64 ask this for the CPU's features when they start.
+/// Nothing starts them here, and without features they are right too.
 #[cfg(target_arch = "aarch64")]
 #[unsafe(no_mangle)]
 extern "C" fn getauxval(_key: usize) -> usize {
@@ -139,14 +139,15 @@ unsafe fn fill(to: *mut u8, byte: u8, n: usize) {
     }
 }
 
-/// Words from an address with any remainder: whole aligned words are read, and two of them shifted into one,
-/// since not every core here can read (or reads fast) across a word's border.
+/// Words from an address with any remainder: whole aligned words are read, and two of them shifted into
+/// one, since not every core here can read (or reads fast) across a word's border.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 unsafe fn copy_up(mut to: *mut u8, mut from: *const u8, n: usize) {
-    // SAFETY: every access stays inside of the two ranges of `n` bytes: bytes until `to` is aligned; words
-    // while a whole one is left; then bytes. In the shifted case one word more is copied by bytes first and
-    // one left to the end, so that the aligned words around `from` lie inside of its range too.
+    // SAFETY: every access stays inside of the two ranges of `n` bytes: bytes until `to` is aligned;
+    // words while a whole one is left; then bytes. In the shifted case one word more is copied by bytes
+    // first and one left to the end, so that the aligned words around `from` lie inside of its range
+    // too.
     unsafe {
         let end = to.add(n);
         if n >= 4 * WORD {
@@ -209,7 +210,8 @@ unsafe fn bytes_up(to: &mut *mut u8, from: &mut *const u8, n: usize) {
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 unsafe fn fill(mut to: *mut u8, byte: u8, n: usize) {
-    // SAFETY: bytes until `to` is aligned, words while a whole one is left, then bytes: all in the range.
+    // SAFETY: bytes until `to` is aligned, words while a whole one is left, then bytes: all in the
+    // range.
     unsafe {
         let end = to.add(n);
         if n >= 4 * WORD {

@@ -10,7 +10,8 @@ use crate::syscall::syscall;
 use linux_raw_sys::general::__NR_getrusage;
 
 /// The most RAM that this process has held at any moment, in bytes: `VmHWM`, or, where `/proc` is not
-/// mounted, `ru_maxrss` (which can show the size of the process that started this one, if that was larger).
+/// mounted, `ru_maxrss` (which can show the size of the process that started this one, if that was
+/// larger).
 pub fn peak_ram_bytes() -> Option<u64> {
     kilobytes(b"/proc/self/status", b"VmHWM:").or_else(max_rss_bytes)
 }

@@ -3,8 +3,8 @@
 //!
 //! # Safety
 //!
-//! `rt_sigaction` reads one struct of the kernel's own layout. The handler stores to one atomic and calls
-//! nothing, so it may interrupt anything.
+//! `rt_sigaction` reads one struct of the kernel's own layout. The handler stores to one atomic and
+//! calls nothing, so it may interrupt anything.
 #![allow(unsafe_code)]
 
 use crate::syscall::syscall;
@@ -60,8 +60,8 @@ fn set_action(signal: u32, handler: Option<unsafe extern "C" fn(i32)>) {
     }
     let mask_bytes = size_of_val(&action.sa_mask);
     let action = &raw const action as usize;
-    // SAFETY: the kernel reads one `kernel_sigaction`; the handler is fit for any moment. The call cannot
-    // fail for these two signals.
+    // SAFETY: the kernel reads one `kernel_sigaction`; the handler is fit for any moment. The call
+    // cannot fail for these two signals.
     unsafe { syscall(__NR_rt_sigaction, [signal as usize, action, 0, mask_bytes]) };
 }
 

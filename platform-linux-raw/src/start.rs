@@ -1,11 +1,13 @@
-//! From the kernel's first instruction to the program's `main`, what the kernel hands over, and the two ways out.
+//! From the kernel's first instruction to the program's `main`, what the kernel hands over, and the two
+//! ways out.
 //!
 //! # Safety
 //!
-//! A program starts with the stack pointer at: the argument count, that many pointers to NUL-ended strings
-//! and a null, the environment in the same way and a null, then pairs of words (the auxiliary vector) up to
-//! a pair with key 0. The kernel promises this layout (System V ABI); all of it stays for the life of the
-//! process, and nothing here writes to it. [`Process`] can only be made from it, in [`start`].
+//! A program starts with the stack pointer at: the argument count, that many pointers to NUL-ended
+//! strings and a null, the environment in the same way and a null, then pairs of words (the auxiliary
+//! vector) up to a pair with key 0. The kernel promises this layout (System V ABI); all of it stays for
+//! the life of the process, and nothing here writes to it. [`Process`] can only be made from it, in
+//! [`start`].
 #![allow(unsafe_code)]
 
 use crate::syscall::syscall;
@@ -47,7 +49,8 @@ macro_rules! entry {
     };
 }
 
-/// The outermost frame: no return address, the kernel's stack pointer as the argument, the stack aligned to 16.
+/// The outermost frame: no return address, the kernel's stack pointer as the argument, the stack
+/// aligned to 16.
 #[cfg(target_arch = "x86_64")]
 #[doc(hidden)]
 #[macro_export]
@@ -73,8 +76,12 @@ macro_rules! start_asm {
 #[macro_export]
 macro_rules! start_asm {
     () => {
-        ".option push\n .option norelax\n .weak __global_pointer$\n lla gp, __global_pointer$\n .option pop
-        mv a0, sp\n andi sp, sp, -16\n mv ra, zero\n mv s0, zero\n tail {start}"
+        concat!(
+            ".option push\n .option norelax\n",
+            ".weak __global_pointer$\n lla gp, __global_pointer$\n",
+            ".option pop\n",
+            "mv a0, sp\n andi sp, sp, -16\n mv ra, zero\n mv s0, zero\n tail {start}",
+        )
     };
 }
 
@@ -220,8 +227,8 @@ pub unsafe fn start(stack: *const usize, main: fn(Process) -> i32) -> ! {
     exit(main(process))
 }
 
-/// Says where on standard error, in one line, and exits with 101. The message itself is left out: with it
-/// all of `core::fmt` would come in.
+/// Says where on standard error, in one line, and exits with 101. The message itself is left out: with
+/// it all of `core::fmt` would come in.
 pub fn panic(info: &PanicInfo<'_>) -> ! {
     let mut stderr = stdio::stderr();
     let mut say = |text: &[u8]| _ = stderr.write_all(text);

@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! File descriptors 0, 1 and 2 are used as they are. If the parent closed one, a call on it gives `EBADF`
-//! or reaches a file that was opened since; no memory depends on them.
+//! File descriptors 0, 1 and 2 are used as they are. If the parent closed one, a call on it gives
+//! `EBADF` or reaches a file that was opened since; no memory depends on them.
 #![allow(unsafe_code)]
 
 use crate::Error;
@@ -52,8 +52,8 @@ impl ErrorType for Stdio {
 }
 
 impl Read for Stdio {
-    /// Reads what there is, at least one byte unless at the end; a signal that comes first gives `EINTR`,
-    /// so that a prompt can be left by Ctrl-C.
+    /// Reads what there is, at least one byte unless at the end; a signal that comes first gives
+    /// `EINTR`, so that a prompt can be left by Ctrl-C.
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
         Ok(io::read(borrow(self.0), buf)?)
     }

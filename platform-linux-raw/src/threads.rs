@@ -1,17 +1,20 @@
 //! A pool of worker threads over `clone` and `futex`.
 //!
-//! Workers wait for a generation number to change: they look at it for some microseconds, as long as the
-//! serial steps between two matrix products take, and then sleep in the kernel. The caller of a task is
-//! worker 0 and waits for the others in the same way.
+//! Workers wait for a generation number to change: they look at it for some microseconds, as long as
+//! the serial steps between two matrix products take, and then sleep in the kernel. The caller of a
+//! task is worker 0 and waits for the others in the same way. Looking is worth it only while the other
+//! side runs on a CPU of its own: a dispatch took 0.3 µs then, and 100 µs when the scheduler had put
+//! both on one, each looking in vain. So a thread that looked in vain looks half as long the next time
+//! ([`Patience`]; 6 µs).
 //!
 //! # Safety
 //!
-//! One mapping holds everything: for each thread a guard and a stack, then [`Shared`], then a [`Slot`] for
-//! each thread. It is made by [`ThreadPool::new`], and unmapped by its drop, after every thread has ended
-//! (the kernel itself clears and wakes [`Slot::alive`] when a thread has left its stack). The task's
-//! pointer is written before the generation is published and read after it is seen; `run` returns only when
-//! all workers have returned from the task, so none outlives the borrow. The program has no thread-local
-//! variables, so a thread needs a stack and nothing else.
+//! One mapping holds everything: for each thread a guard and a stack, then [`Shared`], then a [`Slot`]
+//! for each thread. It is made by [`ThreadPool::new`], and unmapped by its drop, after every thread has
+//! ended (the kernel itself clears and wakes [`Slot::alive`] when a thread has left its stack). The
+//! task's pointer is written before the generation is published and read after it is seen; `run`
+//! returns only when all workers have returned from the task, so none outlives the borrow. The program
+//! has no thread-local variables, so a thread needs a stack and nothing else.
 #![allow(unsafe_code)]
 
 use crate::Error;
@@ -29,8 +32,10 @@ use rustix::mm::{self, MapFlags, MprotectFlags, ProtFlags};
 pub const STACK_BYTES: usize = 128 << 10;
 /// Below each stack lie this many bytes that nobody may touch: one page of the largest size there is.
 const GUARD_BYTES: usize = 64 << 10;
-/// How often a waiting thread looks before it sleeps: some tens of microseconds.
+/// How often a waiting thread looks before it sleeps, at most: some tens of microseconds.
 const SPINS: u32 = 2000;
+/// After how many waits in vain it looks that long again.
+const PROBE: u32 = 64;
 
 type Task<'t> = &'t (dyn Fn(usize) + Sync + 't);
 
@@ -47,11 +52,15 @@ pub struct ThreadPool {
     shared: NonNull<Shared>,
     /// Threads made, without the caller.
     workers: usize,
-    /// A task is running: a second one, from inside of it or from elsewhere, does not find the workers free.
+    /// A task is running: a second one, from inside of it or from elsewhere, does not find the workers
+    /// free.
     busy: AtomicBool,
+    /// The caller's; reached while `busy` is its own.
+    patience: UnsafeCell<Patience>,
 }
 
-// SAFETY: what the pool points to is made of atomics, and of a task that `busy` guards.
+// SAFETY: what the pool points to is made of atomics, and of a task that `busy` guards; so is
+// `patience`.
 unsafe impl Send for ThreadPool {}
 // SAFETY: as above.
 unsafe impl Sync for ThreadPool {}
@@ -66,7 +75,7 @@ struct Shared {
     running: AtomicU32,
     /// The caller is in, or on its way into, `futex_wait` on `running`.
     caller_sleeps: AtomicU32,
-    /// How often to look before sleeping: never, where threads share CPUs.
+    /// How often to look before sleeping, at most: never, where there are more threads than CPUs.
     spins: u32,
     /// `None` at the end.
     task: UnsafeCell<Option<Task<'static>>>,
@@ -82,7 +91,8 @@ struct Slot {
 }
 
 impl ThreadPool {
-    /// A pool of `count` workers: the caller and `count - 1` threads. 0 counts as 1; with 1 nothing is made.
+    /// A pool of `count` workers: the caller and `count - 1` threads. 0 counts as 1; with 1 nothing is
+    /// made.
     ///
     /// # Errors
     ///
@@ -98,13 +108,16 @@ impl ThreadPool {
         let mapping =
             unsafe { mm::mmap_anonymous(ptr::null_mut(), mapping_len, writable, MapFlags::PRIVATE)? };
         let mapping = NonNull::new(mapping.cast::<u8>()).ok_or(Error::OUT_OF_MEMORY)?;
-        // SAFETY: `stacks_len` is a multiple of 64 KiB inside of the mapping, and `table_len` bytes follow it.
+        // SAFETY: `stacks_len` is a multiple of 64 KiB inside of the mapping, and `table_len` bytes
+        // follow it.
         let shared = unsafe { mapping.add(stacks_len).cast::<Shared>() };
         let spins = if count <= usable_cpus() { SPINS } else { 0 };
-        // SAFETY: aligned room for one `Shared`; zeros, which the new pages hold, are right for the rest.
+        // SAFETY: aligned room for one `Shared`; zeros, which the new pages hold, are right for the
+        // rest.
         unsafe { (&raw mut (*shared.as_ptr()).spins).write(spins) };
-        let mut pool =
-            ThreadPool { mapping, mapping_len, shared, workers: 0, busy: AtomicBool::new(false) };
+        let patience = UnsafeCell::new(Patience::new(spins));
+        let busy = AtomicBool::new(false);
+        let mut pool = ThreadPool { mapping, mapping_len, shared, workers: 0, busy, patience };
         for thread in 0..threads {
             // SAFETY: the thread's own part of the mapping, and its own slot.
             unsafe {
@@ -135,7 +148,8 @@ impl ThreadPool {
     fn publish(&self, task: Option<Task<'static>>) {
         let shared = self.shared();
         shared.running.store(self.workers as u32, Ordering::Relaxed);
-        // SAFETY: no worker reads the cell now: each has finished the last task, and waits for a generation.
+        // SAFETY: no worker reads the cell now: each has finished the last task, and waits for a
+        // generation.
         unsafe { *shared.task.get() = task };
         shared.generation.fetch_add(1, Ordering::SeqCst);
         // A thread that counts itself after this load finds the new generation and does not sleep.
@@ -146,7 +160,9 @@ impl ThreadPool {
 
     fn wait_for_workers(&self) {
         let shared = self.shared();
-        if shared.spin(|| shared.running.load(Ordering::Acquire) == 0) {
+        // SAFETY: only `run` calls this, and only the call that set `busy`.
+        let patience = unsafe { &mut *self.patience.get() };
+        if patience.look(|| shared.running.load(Ordering::Acquire) == 0) {
             return;
         }
         shared.caller_sleeps.store(1, Ordering::SeqCst);
@@ -165,8 +181,8 @@ impl Threads for ThreadPool {
         self.workers + 1
     }
 
-    /// A task that is started while another runs (from inside of it, or by another thread) is done by its
-    /// caller alone, one worker's part after the other.
+    /// A task that is started while another runs (from inside of it, or by another thread) is done by
+    /// its caller alone, one worker's part after the other.
     fn run(&self, task: &(dyn Fn(usize) + Sync)) {
         if self.workers == 0 || self.busy.swap(true, Ordering::Acquire) {
             (0..self.count()).for_each(task);
@@ -197,21 +213,39 @@ impl Drop for ThreadPool {
     }
 }
 
-impl Shared {
+/// How long one thread looks for a change before it sleeps.
+#[derive(Debug)]
+struct Patience {
+    spins: u32,
+    most: u32,
+    in_vain: u32,
+}
+
+impl Patience {
+    fn new(most: u32) -> Self {
+        Patience { spins: most, most, in_vain: 0 }
+    }
+
     /// Whether `done` came true while looking.
-    fn spin(&self, done: impl Fn() -> bool) -> bool {
+    fn look(&mut self, done: impl Fn() -> bool) -> bool {
         for _ in 0..self.spins {
             if done() {
+                self.spins = (self.spins * 2).min(self.most);
                 return true;
             }
             core::hint::spin_loop();
         }
+        self.in_vain = self.in_vain.wrapping_add(1);
+        let probe = self.in_vain.is_multiple_of(PROBE);
+        self.spins = if probe { self.most } else { self.spins.div_ceil(2) };
         done()
     }
+}
 
+impl Shared {
     /// Returns the generation that follows `seen`.
-    fn next_generation(&self, seen: u32) -> u32 {
-        if !self.spin(|| self.generation.load(Ordering::Acquire) != seen) {
+    fn next_generation(&self, seen: u32, patience: &mut Patience) -> u32 {
+        if !patience.look(|| self.generation.load(Ordering::Acquire) != seen) {
             self.sleepers.fetch_add(1, Ordering::SeqCst);
             while self.generation.load(Ordering::SeqCst) == seen {
                 wait(&self.generation, seen);
@@ -237,9 +271,10 @@ impl Shared {
 unsafe extern "C" fn worker_main(slot: *const Slot) -> ! {
     // SAFETY: the caller's promise; the slot outlives the thread.
     let (worker, shared) = unsafe { ((*slot).worker, (*slot).shared.as_ref()) };
+    let mut patience = Patience::new(shared.spins);
     let mut seen = 0;
     loop {
-        seen = shared.next_generation(seen);
+        seen = shared.next_generation(seen, &mut patience);
         // SAFETY: the generation was seen, so the task was written, and stays until `finish`.
         let Some(task) = (unsafe { *shared.task.get() }) else {
             break;
@@ -297,7 +332,8 @@ unsafe fn spawn(stack_top: *mut u8, slot: NonNull<Slot>) -> Result<(), Error> {
     // In each: the new thread comes out of the call with 0 and its own stack, otherwise with the same
     // registers; it goes to `worker_main` and never comes back.
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: clone(flags, stack, parent's tid, child's tid, tls); the stack is 16-aligned before `call`.
+    // SAFETY: clone(flags, stack, parent's tid, child's tid, tls); the stack is 16-aligned before
+    // `call`.
     unsafe {
         asm!(
             "syscall",

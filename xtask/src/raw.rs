@@ -1,8 +1,10 @@
-//! Programs without libc: how to build and run them for each target, with whatever Rust toolchain there is.
+//! Programs without libc: how to build and run them for each target, with whatever Rust toolchain there
+//! is.
 //!
-//! A toolchain that has the target's `core` installed is taken as it is (`rustup target add …`); else one
-//! that has the sources of `core` builds it along (`-Zbuild-std`: `rustup component add rust-src`, or
-//! Debian's `rustc`, `cargo` and `rust-src`). The linker is LLVM's, which comes with rustup or as `lld`.
+//! A toolchain that has the target's `core` installed is taken as it is (`rustup target add …`); else
+//! one that has the sources of `core` builds it along (`-Zbuild-std`: `rustup component add rust-src`,
+//! or Debian's `rustc`, `cargo` and `rust-src`). The linker is LLVM's, which comes with rustup or as
+//! `lld`.
 
 use std::env;
 use std::ffi::OsString;
@@ -37,7 +39,7 @@ pub(crate) static TARGETS: &[RawTarget] = &[
     RawTarget {
         name: "aarch64",
         triple: "aarch64-unknown-linux-gnu",
-        qemu: if cfg!(target_arch = "aarch64") { &[] } else { &["qemu-aarch64-static"] },
+        qemu: if cfg!(target_arch = "aarch64") { &[] } else { &["qemu-aarch64-static", "-cpu", "cortex-a53"] },
         rustflags: &[],
     },
     RawTarget {
@@ -55,8 +57,8 @@ pub(crate) static TARGETS: &[RawTarget] = &[
     },
 ];
 
-/// Flags for every target: a static program at a fixed address, without unwinding and without anything that
-/// neither the program nor the kernel reads.
+/// Flags for every target: a static program at a fixed address, without unwinding and without anything
+/// that neither the program nor the kernel reads.
 pub(crate) static RUSTFLAGS: &[&str] = &[
     "-Clinker-flavor=ld.lld",
     "-Crelocation-model=static",
@@ -112,8 +114,8 @@ impl fmt::Display for RawError {
         match self {
             RawError::NoToolchain(target) => write!(
                 f,
-                "no Rust toolchain for {0}: `rustup target add {0}`, or, to build its core library along, \
-                 `rustup component add rust-src`, or Debian's packages rustc, cargo and rust-src \
+                "no Rust toolchain for {0}: `rustup target add {0}`, or, to build its core library \
+                 along, `rustup component add rust-src`, or Debian's packages rustc, cargo and rust-src \
                  (rustc-web, cargo-web and rust-web-src in Debian 12)",
                 target.triple
             ),
@@ -166,7 +168,8 @@ pub(crate) fn build(
     Ok(path.join(program.name))
 }
 
-/// The command that runs a program of `target`, under the emulator where it needs one; add arguments to it.
+/// The command that runs a program of `target`, under the emulator where it needs one; add arguments to
+/// it.
 pub(crate) fn run(target: &RawTarget, program: &Path) -> Command {
     match target.qemu {
         [] => Command::new(program),
@@ -178,8 +181,8 @@ pub(crate) fn run(target: &RawTarget, program: &Path) -> Command {
     }
 }
 
-/// Builds and runs the check program for the targets with these names (all, if there are none), and prints
-/// its size for each.
+/// Builds and runs the check program for the targets with these names (all, if there are none), and
+/// prints its size for each.
 ///
 /// # Errors
 ///
