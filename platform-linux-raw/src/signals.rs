@@ -1,0 +1,77 @@
+//! The two signals a program on a terminal cares about: SIGPIPE is ignored, so that a lost reader is an
+//! error value, and the first Ctrl-C can be taken as a wish.
+//!
+//! # Safety
+//!
+//! `rt_sigaction` reads one struct of the kernel's own layout. The handler stores to one atomic and
+//! calls nothing, so it may interrupt anything.
+#![allow(unsafe_code)]
+
+use crate::syscall::syscall;
+use core::sync::atomic::{AtomicBool, Ordering};
+use linux_raw_sys::general::{__NR_rt_sigaction, SIGINT, SIGPIPE, kernel_sigaction};
+
+/// A signal handler has no other way to say something than a static.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// From now on the first Ctrl-C (SIGINT) only makes [`interrupted`] true; the second ends the process.
+/// Call it again to catch another one. A read from the terminal returns `EINTR`.
+pub fn catch_interrupt() {
+    INTERRUPTED.store(false, Ordering::Relaxed);
+    set_action(SIGINT, Some(on_interrupt));
+}
+
+/// Whether Ctrl-C was pressed since [`catch_interrupt`].
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// Writing to a pipe without a reader gives `EPIPE` instead of ending the process.
+pub(crate) fn ignore_broken_pipes() {
+    set_action(SIGPIPE, None);
+}
+
+unsafe extern "C" fn on_interrupt(_signal: i32) {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// `handler` for one time, or the signal ignored if there is none.
+fn set_action(signal: u32, handler: Option<unsafe extern "C" fn(i32)>) {
+    /// `SA_RESETHAND`: back to the default action when the handler is entered.
+    const ONCE: u32 = 0x8000_0000;
+    /// `SIG_IGN`.
+    const IGNORE: usize = 1;
+    // SAFETY: a struct of numbers, pointers and nullable function pointers may be all zeros.
+    let mut action: kernel_sigaction = unsafe { core::mem::zeroed() };
+    match handler {
+        Some(_) => {
+            action.sa_handler_kernel = handler;
+            action.sa_flags = ONCE as _;
+        }
+        // SAFETY: the kernel takes 1 for SIG_IGN; nothing calls it.
+        None => action.sa_handler_kernel = unsafe { core::mem::transmute::<usize, Option<_>>(IGNORE) },
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        /// `SA_RESTORER`: this architecture's kernel has no way back of its own.
+        const RESTORER: u32 = 0x0400_0000;
+        action.sa_flags |= core::ffi::c_ulong::from(RESTORER);
+        action.sa_restorer = Some(return_from_signal);
+    }
+    let mask_bytes = size_of_val(&action.sa_mask);
+    let action = &raw const action as usize;
+    // SAFETY: the kernel reads one `kernel_sigaction`; the handler is fit for any moment. The call
+    // cannot fail for these two signals.
+    unsafe { syscall(__NR_rt_sigaction, [signal as usize, action, 0, mask_bytes]) };
+}
+
+/// Where a handler returns to: `rt_sigreturn`, which finds its frame at the stack pointer.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+unsafe extern "C" fn return_from_signal() {
+    core::arch::naked_asm!(
+        "mov eax, {number}",
+        "syscall",
+        number = const linux_raw_sys::general::__NR_rt_sigreturn
+    )
+}
