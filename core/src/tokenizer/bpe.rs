@@ -3,17 +3,25 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use super::merge::{Merger, Priority};
+use super::merge::Merger;
 use super::pretokenizer::PreTokenizer;
 use super::unicode::decode;
-use super::vocabulary::{Strings, Vocabulary};
+use super::vocabulary::{Merges, Vocabulary};
 use crate::error::TokenizerError;
 
-/// The merges in the order of their ranks, as the file has them: `left right`.
+/// What byte-level BPE needs to know beside the vocabulary.
 #[derive(Debug)]
 pub(super) struct Bpe<'h> {
-    pub(super) merges: Strings<'h>,
+    pub(super) merges: Merges<'h>,
     pub(super) pre: &'static PreTokenizer,
+}
+
+/// The work space of one text.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    /// A word in GPT-2's alphabet.
+    word: Vec<u8>,
+    merger: Merger,
 }
 
 impl Bpe<'_> {
@@ -22,78 +30,64 @@ impl Bpe<'_> {
         &self,
         vocabulary: &Vocabulary<'_>,
         text: &[u8],
+        work: &mut Work,
         out: &mut Vec<u32>,
     ) -> Result<(), TokenizerError> {
         let text = repair(text)?;
-        let mut merger = Merger::default();
-        let mut word_text = Vec::new();
-        self.pre.words(&text, |word| {
-            word_text.clear();
-            merger.clear();
-            let reserved =
-                word_text.try_reserve(2 * word.len()).and_then(|()| out.try_reserve(word.len()));
-            reserved.map_err(|_| TokenizerError::OutOfMemory)?;
-            for &byte in word {
-                push_letter(byte, &mut word_text);
+        self.pre.words(&text, |word| self.encode_word(vocabulary, word, work, out))
+    }
+
+    fn encode_word(
+        &self,
+        vocabulary: &Vocabulary<'_>,
+        bytes: &[u8],
+        work: &mut Work,
+        out: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
+        let Work { word, merger } = work;
+        word.clear();
+        let room = 2 * bytes.len();
+        let reserved = word.try_reserve(room).and_then(|()| out.try_reserve(room));
+        reserved.map_err(|_| TokenizerError::OutOfMemory)?;
+        bytes.iter().for_each(|&byte| push_letter(byte, word));
+        if (self.pre.ignore_merges || bytes.len() == 1)
+            && let Some(token) = vocabulary.strings.find(word)
+        {
+            out.push(token);
+            return Ok(());
+        }
+        merger.begin(bytes.len())?;
+        bytes.iter().for_each(|&byte| merger.push(letter_len(byte)));
+        merger.merge(word, |joined, left| {
+            let (left, right) = joined.split_at_checked(left)?;
+            self.merges.rank(left, right)
+        })?;
+        for piece in merger.pieces(word) {
+            match vocabulary.strings.find(piece) {
+                Some(token) => out.push(token),
+                // A vocabulary without this byte: what of the piece is there as it stands, else nothing.
+                None => out.extend(piece.iter().filter_map(|&byte| vocabulary.strings.find(&[byte]))),
             }
-            if self.pre.ignore_merges
-                && let Some(token) = vocabulary.strings.find(&[&word_text])
-            {
-                out.push(token);
-                return Ok(());
-            }
-            merger.reserve(word.len())?;
-            word.iter().for_each(|&byte| merger.push(letter_len(byte)));
-            merger.merge(&word_text, |left, right| {
-                let rank = self.merges.find(&[left, b" ", right])?;
-                // Ranks are below 2^24 in any file that fits the limits on names, so they are exact.
-                Some(Priority(-(rank as f32)))
-            });
-            for piece in merger.pieces(&word_text) {
-                match vocabulary.strings.find(&[piece]) {
-                    Some(token) => out.push(token),
-                    // A vocabulary without this byte: what of the piece is there as it stands, else nothing.
-                    None => {
-                        out.extend(piece.iter().filter_map(|&byte| vocabulary.strings.find(&[&[byte]])))
-                    }
-                }
-            }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 }
 
-/// Replaces what cannot be read as UTF-8 by U+FFFD, as llama.cpp does.
+/// Replaces what cannot be read as UTF-8 by U+FFFD and overlong forms by the shortest, as llama.cpp does.
 fn repair(text: &[u8]) -> Result<Cow<'_, [u8]>, TokenizerError> {
-    let mut position = 0;
-    while let Some(rest) = text.get(position..).filter(|rest| !rest.is_empty()) {
-        match decode(rest) {
-            Some((_, len)) => position += len,
-            None => return repair_from(text, position).map(Cow::Owned),
-        }
+    if core::str::from_utf8(text).is_ok() {
+        return Ok(Cow::Borrowed(text));
     }
-    Ok(Cow::Borrowed(text))
-}
-
-fn repair_from(text: &[u8], mut position: usize) -> Result<Vec<u8>, TokenizerError> {
-    let (good, _) = text.split_at_checked(position).unwrap_or_default();
     let mut repaired = Vec::new();
-    let longest = good.len() + 3 * (text.len() - good.len());
-    repaired.try_reserve_exact(longest).map_err(|_| TokenizerError::OutOfMemory)?;
-    repaired.extend_from_slice(good);
-    while let Some(rest) = text.get(position..).filter(|rest| !rest.is_empty()) {
-        match decode(rest) {
-            Some((character, len)) => {
-                push_character(character, &mut repaired);
-                position += len;
-            }
-            None => {
-                repaired.extend_from_slice("\u{FFFD}".as_bytes());
-                position += 1;
-            }
-        }
+    repaired.try_reserve(text.len()).map_err(|_| TokenizerError::OutOfMemory)?;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (character, len) = decode(rest).unwrap_or((0xFFFD, 1));
+        repaired.try_reserve(4).map_err(|_| TokenizerError::OutOfMemory)?;
+        push_character(character, &mut repaired);
+        rest = rest.get(len..).unwrap_or_default();
     }
-    Ok(repaired)
+    Ok(Cow::Owned(repaired))
 }
 
 /// Appends a character's shortest form; surrogates, which `char` does not have, get theirs too.
@@ -170,5 +164,12 @@ mod tests {
     fn only_broken_text_is_copied() {
         assert!(matches!(repair("aé世😀".as_bytes()), Ok(Cow::Borrowed(_))));
         assert_eq!(repair(b"a\xffb\xc3").unwrap(), "a\u{FFFD}b\u{FFFD}".as_bytes());
+    }
+
+    #[test]
+    fn overlong_forms_become_the_shortest_and_surrogates_stay() {
+        assert_eq!(*repair(b"\xc1\xa1\xe0\x80\x80").unwrap(), *b"a\0");
+        assert_eq!(*repair(b"\xed\xa0\x80").unwrap(), *b"\xed\xa0\x80");
+        assert_eq!(*repair(b"\xf0\x8f\xbf\xbf").unwrap(), *"\u{FFFF}".as_bytes());
     }
 }

@@ -2,7 +2,8 @@
 
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
-use core::cmp::{Ordering, Reverse};
+use core::cmp::Reverse;
+use core::mem;
 
 use crate::error::TokenizerError;
 
@@ -19,53 +20,28 @@ struct Symbol {
     next: u32,
 }
 
-/// A pair that may be merged; the greatest is merged first.
+/// A pair that may be merged: the smallest is merged first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Pair {
-    priority: Priority,
-    /// Of equal pairs the leftmost goes first.
-    left: Reverse<u32>,
-    right: u32,
+    /// The cost, and below it the left symbol: of equal pairs the leftmost goes first.
+    order: u64,
+    /// Bytes of both symbols. If the left one and its neighbour have another length by now, one of them has been merged
+    /// with something else meanwhile.
     len: u32,
-}
-
-/// How good a pair is: a score, or the lower the better a rank.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Priority(pub(super) f32);
-
-impl Eq for Priority {}
-
-impl PartialOrd for Priority {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Priority {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
-    }
 }
 
 /// The work space, reused from word to word.
 #[derive(Debug, Default)]
 pub(super) struct Merger {
     symbols: Vec<Symbol>,
-    pairs: BinaryHeap<Pair>,
+    pairs: BinaryHeap<Reverse<Pair>>,
 }
 
 impl Merger {
-    /// Begins a new text.
-    pub(super) fn clear(&mut self) {
+    /// Begins a word of at most this many symbols.
+    pub(super) fn begin(&mut self, symbols: usize) -> Result<(), TokenizerError> {
         self.symbols.clear();
-        self.pairs.clear();
-    }
-
-    /// Makes room for a text of this many symbols.
-    pub(super) fn reserve(&mut self, symbols: usize) -> Result<(), TokenizerError> {
-        let reserved =
-            self.symbols.try_reserve(symbols).and_then(|()| self.pairs.try_reserve(2 * symbols));
-        reserved.map_err(|_| TokenizerError::OutOfMemory)
+        self.symbols.try_reserve(symbols).map_err(|_| TokenizerError::OutOfMemory)
     }
 
     /// Appends a symbol of `len` bytes.
@@ -75,36 +51,43 @@ impl Merger {
         if let Some(last) = self.symbols.last_mut() {
             last.next = index;
         }
-        self.symbols.push(Symbol {
-            start,
-            len: len as u32,
-            previous: index.wrapping_sub(1),
-            next: NONE,
-        });
+        let previous = index.wrapping_sub(1);
+        self.symbols.push(Symbol { start, len: len as u32, previous, next: NONE });
     }
 
-    /// Merges while `priority(left, right)` knows a pair of neighbouring pieces of `text`.
-    pub(super) fn merge(&mut self, text: &[u8], priority: impl Fn(&[u8], &[u8]) -> Option<Priority>) {
-        for right in 1..self.symbols.len() as u32 {
-            self.consider(text, right - 1, right, &priority);
+    /// Merges while `cost(joined, left_len)` knows two neighbouring pieces of `text`; low costs go first.
+    ///
+    /// A symbol takes part in at most two pairs at a time and each merge makes two new ones, so a text of n symbols
+    /// makes at most 3n pairs, each of which enters and leaves the heap once.
+    pub(super) fn merge(
+        &mut self,
+        text: &[u8],
+        cost: impl Fn(&[u8], usize) -> Option<u32>,
+    ) -> Result<(), TokenizerError> {
+        let mut pairs = mem::take(&mut self.pairs).into_vec();
+        pairs.clear();
+        pairs.try_reserve(self.symbols.len()).map_err(|_| TokenizerError::OutOfMemory)?;
+        for left in 0..self.symbols.len() as u32 {
+            pairs.extend(self.pair(text, left, &cost));
         }
-        while let Some(pair) = self.pairs.pop() {
-            let left_index = pair.left.0;
-            let (Some(left), Some(right)) = (self.symbol(left_index), self.symbol(pair.right)) else {
-                continue;
-            };
-            // One of the two has been merged with something else meanwhile.
-            if left.len == 0 || right.len == 0 || left.len + right.len != pair.len {
+        self.pairs = BinaryHeap::from(pairs);
+        while let Some(Reverse(pair)) = self.pairs.pop() {
+            let left_index = pair.order as u32;
+            let Some(left) = self.symbol(left_index).filter(|left| left.len > 0) else { continue };
+            let Some(right) = self.symbol(left.next) else { continue };
+            if left.len + right.len != pair.len {
                 continue;
             }
             self.set(left_index, Symbol { len: pair.len, next: right.next, ..left });
-            self.set(pair.right, Symbol { len: 0, ..right });
+            self.set(left.next, Symbol { len: 0, ..right });
             if let Some(after) = self.symbol(right.next) {
                 self.set(right.next, Symbol { previous: left_index, ..after });
             }
-            self.consider(text, left.previous, left_index, &priority);
-            self.consider(text, left_index, right.next, &priority);
+            self.pairs.try_reserve(2).map_err(|_| TokenizerError::OutOfMemory)?;
+            let made = [left.previous, left_index].map(|left| self.pair(text, left, &cost));
+            self.pairs.extend(made.into_iter().flatten());
         }
+        Ok(())
     }
 
     /// The pieces that are left, in order.
@@ -113,17 +96,19 @@ impl Merger {
         left.map(move |symbol| slice(text, *symbol))
     }
 
-    fn consider(
-        &mut self,
+    /// The pair of a symbol and its right neighbour, if it may be merged.
+    fn pair(
+        &self,
         text: &[u8],
         left: u32,
-        right: u32,
-        priority: &impl Fn(&[u8], &[u8]) -> Option<Priority>,
-    ) {
-        let (Some(a), Some(b)) = (self.symbol(left), self.symbol(right)) else { return };
-        if let Some(priority) = priority(slice(text, a), slice(text, b)) {
-            self.pairs.push(Pair { priority, left: Reverse(left), right, len: a.len + b.len });
-        }
+        cost: &impl Fn(&[u8], usize) -> Option<u32>,
+    ) -> Option<Reverse<Pair>> {
+        let a = self.symbol(left)?;
+        let b = self.symbol(a.next)?;
+        let len = a.len + b.len;
+        let joined = slice(text, Symbol { len, ..a });
+        let order = u64::from(cost(joined, a.len as usize)?) << 32 | u64::from(left);
+        Some(Reverse(Pair { order, len }))
     }
 
     fn symbol(&self, index: u32) -> Option<Symbol> {
@@ -139,4 +124,34 @@ impl Merger {
 
 fn slice(text: &[u8], symbol: Symbol) -> &[u8] {
     text.get(symbol.start as usize..(symbol.start + symbol.len) as usize).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(text: &[u8], costs: &[(&str, u32)]) -> Vec<Vec<u8>> {
+        let mut merger = Merger::default();
+        merger.begin(text.len()).unwrap();
+        text.iter().for_each(|_| merger.push(1));
+        let cost = |joined: &[u8], _| {
+            costs.iter().find(|(pair, _)| pair.as_bytes() == joined).map(|&(_, cost)| cost)
+        };
+        merger.merge(text, cost).unwrap();
+        merger.pieces(text).map(<[u8]>::to_vec).collect()
+    }
+
+    #[test]
+    fn the_cheapest_pair_goes_first_and_of_equals_the_leftmost() {
+        assert_eq!(pieces(b"abc", &[("ab", 2), ("bc", 1)]), [&b"a"[..], b"bc"]);
+        assert_eq!(pieces(b"aaa", &[("aa", 0)]), [&b"aa"[..], b"a"]);
+        assert_eq!(pieces(b"aaaaa", &[("aa", 0), ("aaaa", 0)]), [&b"aaaa"[..], b"a"]);
+        assert_eq!(pieces(b"abab", &[("ab", 5), ("ba", 5), ("abab", 9)]), [b"abab"]);
+    }
+
+    #[test]
+    fn nothing_to_merge_leaves_the_symbols() {
+        assert_eq!(pieces(b"xyz", &[]).concat(), b"xyz");
+        assert!(pieces(b"", &[("a", 0)]).is_empty());
+    }
 }

@@ -4,6 +4,8 @@
 
 mod bpe;
 mod decode;
+mod ends;
+mod hash;
 mod merge;
 mod pretokenizer;
 mod special;
@@ -17,8 +19,10 @@ use crate::error::{Error, GgufError, Name, TokenizerError};
 use crate::gguf::Gguf;
 use bpe::Bpe;
 pub use decode::TextDecoder;
+use ends::Ends;
 use special::{Fragment, Specials};
-use vocabulary::{Kind, Strings, Vocabulary};
+use spm::SentencePiece;
+use vocabulary::{Kind, Merges, Vocabulary};
 
 /// Longest text in bytes: work space is a small multiple of it, and its parts are counted in 32 bits.
 const MAX_TEXT: usize = 1 << 28;
@@ -40,17 +44,14 @@ pub struct Tokenizer<'h> {
     algorithm: Algorithm<'h>,
     bos: Option<u32>,
     eos: Option<u32>,
-    unknown: Option<u32>,
+    ends: Ends,
     adds_bos: bool,
     adds_eos: bool,
 }
 
 #[derive(Debug)]
 enum Algorithm<'h> {
-    SentencePiece {
-        /// Whether a space is put before text that begins a text or follows a special token.
-        add_space_prefix: bool,
-    },
+    SentencePiece(SentencePiece),
     Bpe(Bpe<'h>),
 }
 
@@ -59,48 +60,51 @@ impl<'h> Tokenizer<'h> {
     ///
     /// # Errors
     ///
-    /// A kind or pre-tokenizer that is not supported, arrays whose lengths differ, ids beyond the vocabulary, or missing
-    /// keys.
+    /// A kind or pre-tokenizer that is not supported, arrays whose lengths differ, ids beyond the vocabulary, missing
+    /// keys or keys of another type, or no memory.
     pub fn new(gguf: &Gguf<'h>) -> Result<Self, Error> {
-        let vocabulary = Vocabulary::new(gguf)?;
         let model = required(gguf, "tokenizer.ggml.model")?;
-        let algorithm = match model {
-            b"llama" => {
-                let prefix = gguf.bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
-                Algorithm::SentencePiece { add_space_prefix: prefix }
+        let bpe = match model {
+            b"llama" => None,
+            b"gpt2" => {
+                let name = required(gguf, "tokenizer.ggml.pre")?;
+                let pre =
+                    pretokenizer::find(name).ok_or_else(|| TokenizerError::Pre(Name::new(name)))?;
+                Some(Bpe { merges: Merges::new(gguf)?, pre })
             }
-            b"gpt2" => Algorithm::Bpe(read_bpe(gguf)?),
             other => return Err(TokenizerError::Model(Name::new(other)).into()),
         };
-        let (bos, eos, unknown, adds_bos) = match &algorithm {
-            Algorithm::SentencePiece { .. } => (Some(1), Some(2), Some(0), true),
-            Algorithm::Bpe(bpe) => (Some(11), Some(11), None, bpe.pre.adds_bos),
+        let mut vocabulary = Vocabulary::new(gguf)?;
+        let size = vocabulary.len() as u32;
+        let id = |key: &str, default: Option<u32>| match gguf.u32(key)? {
+            Some(id) if id >= size => Err(Error::from(TokenizerError::TokenId { id, size })),
+            Some(id) => Ok(Some(id)),
+            None => Ok(default.filter(|&id| id < size)),
         };
-        let id = |key: &str, default: Option<u32>| -> Result<Option<u32>, Error> {
-            let size = vocabulary.len() as u32;
-            match gguf.u32(key)? {
-                Some(id) if id >= size => Err(TokenizerError::TokenId { id, size }.into()),
-                Some(id) => Ok(Some(id)),
-                None => Ok(default.filter(|&id| id < size)),
+        // What a model has that names no token is llama.cpp's rule, as is everything in `ends`.
+        let default = |spm, other| Some(if bpe.is_none() { spm } else { other });
+        let bos = id("tokenizer.ggml.bos_token_id", default(1, 11))?;
+        let eos = id("tokenizer.ggml.eos_token_id", default(2, 11))?;
+        let adds_bos = bpe.as_ref().is_none_or(|bpe| bpe.pre.adds_bos);
+        let algorithm = match bpe {
+            Some(bpe) => Algorithm::Bpe(bpe),
+            None if !vocabulary.has_scores() => return Err(missing("tokenizer.ggml.scores").into()),
+            None => {
+                let prefix = gguf.bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
+                let unknown = id("tokenizer.ggml.unknown_token_id", Some(0))?;
+                Algorithm::SentencePiece(SentencePiece::new(&vocabulary, prefix, unknown))
             }
         };
-        let eos = id("tokenizer.ggml.eos_token_id", eos)?;
-        let mut ends: Vec<u32> = eos.into_iter().collect();
-        for name in ["eot", "eom", "fim_pad", "fim_rep", "fim_sep"] {
-            let mut key = heapless::String::<64>::new();
-            for part in ["tokenizer.ggml.", name, "_token_id"] {
-                // The names above are ours and fit.
-                let _ = key.push_str(part);
-            }
-            ends.extend(id(&key, None)?);
-        }
+        let ends = ends::find(gguf, &mut vocabulary, eos)?;
+        let name = gguf.string("general.name").ok().flatten().unwrap_or_default();
+        let phi3 = ["phi-3", "phi3"].iter().any(|part| contains_any_case(name, part.as_bytes()));
         Ok(Tokenizer {
-            specials: Specials::new(gguf, &vocabulary, &ends)?,
-            bos: id("tokenizer.ggml.bos_token_id", bos)?,
+            specials: Specials::new(&vocabulary, phi3)?,
+            bos,
             eos,
-            unknown: id("tokenizer.ggml.unknown_token_id", unknown)?,
-            adds_bos: gguf.bool("tokenizer.ggml.add_bos_token")?.unwrap_or(adds_bos),
-            adds_eos: gguf.bool("tokenizer.ggml.add_eos_token")?.unwrap_or(false),
+            ends,
+            adds_bos: gguf.bool("tokenizer.ggml.add_bos_token")?.unwrap_or(adds_bos) && bos.is_some(),
+            adds_eos: gguf.bool("tokenizer.ggml.add_eos_token")?.unwrap_or(false) && eos.is_some(),
             vocabulary,
             algorithm,
         })
@@ -125,22 +129,21 @@ impl<'h> Tokenizer<'h> {
         if options.add_special && self.adds_bos {
             out.extend(self.bos);
         }
+        let (mut spm_work, mut bpe_work) = (spm::Work::default(), bpe::Work::default());
         // SentencePiece puts a space before text at the start and after special tokens.
         let mut after_special = true;
         for fragment in self.specials.cut(&self.vocabulary, text, options.parse_special)? {
             match (fragment, &self.algorithm) {
-                (Fragment::Token(token), _) => out.push(token),
-                (Fragment::Text(text), Algorithm::SentencePiece { add_space_prefix }) => {
-                    spm::encode(
-                        &self.vocabulary,
-                        self.unknown,
-                        text,
-                        *add_space_prefix && after_special,
-                        out,
-                    )?;
+                (Fragment::Token(token), _) => {
+                    out.try_reserve(1).map_err(|_| TokenizerError::OutOfMemory)?;
+                    out.push(token);
+                }
+                (Fragment::Text(text), Algorithm::SentencePiece(spm)) => {
+                    let prefix = spm.add_space_prefix && after_special;
+                    spm.encode(&self.vocabulary, text, prefix, &mut spm_work, out)?;
                 }
                 (Fragment::Text(text), Algorithm::Bpe(bpe)) => {
-                    bpe.encode(&self.vocabulary, text, out)?
+                    bpe.encode(&self.vocabulary, text, &mut bpe_work, out)?;
                 }
             }
             after_special = matches!(fragment, Fragment::Token(_));
@@ -158,25 +161,19 @@ impl<'h> Tokenizer<'h> {
     /// was drops that one.
     pub fn decode(&self, token: u32, special: bool, out: &mut Vec<u8>) {
         let Some(text) = self.vocabulary.strings.get(token) else { return };
-        let kind = self.vocabulary.kind(token);
-        if self.specials.is_control(&self.vocabulary, token) || kind == Kind::Unknown {
-            if special {
-                out.extend_from_slice(text);
-            }
-            return;
-        }
-        match (kind, &self.algorithm) {
-            (Kind::UserDefined, _) => out.extend_from_slice(text),
+        match (self.vocabulary.kind(token), &self.algorithm) {
+            (Kind::Control | Kind::Unknown, _) if !special => {}
+            (Kind::Control | Kind::Unknown | Kind::UserDefined, _) => out.extend_from_slice(text),
             (Kind::Byte, _) => out.extend(spm::byte_of(text)),
-            (Kind::Normal, Algorithm::SentencePiece { .. }) => unescape(text, out),
+            (Kind::Normal, Algorithm::SentencePiece(_)) => spm::decode_token(text, out),
             (Kind::Normal, Algorithm::Bpe(_)) => bpe::decode_token(text, out),
-            _ => {}
+            (Kind::Unused, _) => {}
         }
     }
 
     /// The token with exactly this string in the vocabulary.
     pub fn find(&self, text: &[u8]) -> Option<u32> {
-        self.vocabulary.strings.find(&[text])
+        self.vocabulary.strings.find(text)
     }
 
     /// A token's string as the vocabulary has it.
@@ -197,7 +194,7 @@ impl<'h> Tokenizer<'h> {
     /// `SPM` for SentencePiece, `BPE` for byte-level BPE.
     pub fn kind(&self) -> &'static str {
         match self.algorithm {
-            Algorithm::SentencePiece { .. } => "SPM",
+            Algorithm::SentencePiece(_) => "SPM",
             Algorithm::Bpe(_) => "BPE",
         }
     }
@@ -205,7 +202,7 @@ impl<'h> Tokenizer<'h> {
     /// The pre-tokenizer's name; SentencePiece has none.
     pub fn pre(&self) -> &'static str {
         match &self.algorithm {
-            Algorithm::SentencePiece { .. } => "",
+            Algorithm::SentencePiece(_) => "",
             Algorithm::Bpe(bpe) => bpe.pre.names.first().copied().unwrap_or_default(),
         }
     }
@@ -232,42 +229,23 @@ impl<'h> Tokenizer<'h> {
 
     /// Whether a token ends a generation: EOS, an end of turn, and the others that a model may have.
     pub fn is_end(&self, token: u32) -> bool {
-        self.specials.is_end(token)
+        self.ends.contains(&token)
     }
 
     /// Whether a token is no text.
     pub fn is_control(&self, token: u32) -> bool {
-        self.specials.is_control(&self.vocabulary, token)
+        self.vocabulary.kind(token) == Kind::Control
     }
 }
 
-fn required<'h>(gguf: &Gguf<'h>, key: &str) -> Result<&'h [u8], Error> {
-    let value = gguf.string(key)?;
-    value.ok_or_else(|| GgufError::MissingKey(Name::new(key.as_bytes())).into())
+fn required<'h>(gguf: &Gguf<'h>, key: &str) -> Result<&'h [u8], GgufError> {
+    gguf.string(key)?.ok_or_else(|| missing(key))
 }
 
-fn read_bpe<'h>(gguf: &Gguf<'h>) -> Result<Bpe<'h>, Error> {
-    const MERGES: &str = "tokenizer.ggml.merges";
-    let name = required(gguf, "tokenizer.ggml.pre")?;
-    let pre = pretokenizer::find(name).ok_or_else(|| TokenizerError::Pre(Name::new(name)))?;
-    let merges =
-        gguf.array(MERGES)?.ok_or_else(|| GgufError::MissingKey(Name::new(MERGES.as_bytes())))?;
-    Ok(Bpe { merges: Strings::new(merges, MERGES, true)?, pre })
+fn missing(key: &str) -> GgufError {
+    GgufError::MissingKey(Name::new(key.as_bytes()))
 }
 
-/// Appends a piece with its U+2581 turned into spaces.
-fn unescape(text: &[u8], out: &mut Vec<u8>) {
-    let mut rest = text;
-    while let Some(&byte) = rest.first() {
-        match rest.strip_prefix(spm::SPACE) {
-            Some(after) => {
-                out.push(b' ');
-                rest = after;
-            }
-            None => {
-                out.push(byte);
-                rest = rest.get(1..).unwrap_or_default();
-            }
-        }
-    }
+fn contains_any_case(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
 }

@@ -1,78 +1,41 @@
-//! Special tokens: which end a text, and where they stand written in one.
+//! Special tokens that are written in a text.
 
+use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use super::vocabulary::{Kind, Vocabulary};
 use crate::error::TokenizerError;
-use crate::gguf::Gguf;
 
-/// Texts of tokens that end a generation, in whatever model they are found.
-const ENDS: &[&str] = &[
-    "<|eot_id|>",
-    "<|im_end|>",
-    "<|end|>",
-    "<|return|>",
-    "<|call|>",
-    "<|flush|>",
-    "<|calls|>",
-    "<end_of_turn>",
-    "<|endoftext|>",
-    "</s>",
-    "<|eom_id|>",
-    "<EOT>",
-    "_<EOT>",
-    "[EOT]",
-    "[EOS]",
-    "<|end_of_text|>",
-    "<end_of_utterance>",
-    "<eos>",
-    "<turn|>",
-    "<|tool_response>",
-    "<\u{FF5C}end\u{2581}of\u{2581}sentence\u{FF5C}>",
-    "[e~[",
-];
-/// Of fill-in-the-middle models: padding, repository and file separators, which end a generation too.
-const FILL_ENDS: &[&str] = &[
-    "<|fim_pad|>",
-    "<fim-pad>",
-    "<fim_pad>",
-    "<PAD>",
-    "<|fim_repo|>",
-    "<|repo_name|>",
-    "<fim-repo>",
-    "<REPO>",
-    "<reponame>",
-    "<|file_sep|>",
-];
-/// Control tokens by their texts, although they end nothing.
-const FILL_CONTROLS: &[&str] = &[
-    "<|fim_prefix|>",
-    "<fim-prefix>",
-    "<fim_prefix>",
-    "<PRE>",
-    "<|fim_suffix|>",
-    "<fim-suffix>",
-    "<fim_suffix>",
-    "<SUF>",
-    "<|fim_middle|>",
-    "<fim-middle>",
-    "<fim_middle>",
-    "<MID>",
-];
+/// Special tokens with longer texts are never looked for, so that a hostile file cannot make a search long. Real ones have
+/// at most some 50 bytes.
+const MAX_LEN: usize = 512;
+/// No special token.
+const NONE: u32 = u32::MAX;
 
-/// The special tokens of a vocabulary.
+/// The special tokens of a vocabulary, ready to be looked for.
 #[derive(Debug)]
 pub(super) struct Specials {
-    /// Ends of generation.
-    ends: Vec<u32>,
-    /// Control tokens that the file calls something else.
-    controls: Vec<u32>,
-    /// The bytes that special tokens begin with.
-    first_bytes: [bool; 256],
-    /// The lengths they have, the longest first.
-    lengths: Vec<usize>,
+    /// In the order of their texts, so that a token stands after those that its text begins with.
+    by_text: Vec<Special>,
+    /// Places in `by_text`, in the order in which tokens are looked for: longer ones first, then lower ids.
+    by_rank: Vec<u32>,
+    /// Where in `by_text` the tokens begin whose texts begin with a byte; one more at the end.
+    starts: Vec<u32>,
+    /// Whether there are tokens that are cut out of any text.
+    any_in_plain: bool,
     /// Phi-3: white space after a special token belongs to it.
     strips_right: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Special {
+    token: u32,
+    rank: u32,
+    /// The longest other special token that this one's text begins with, as its place in `by_text`.
+    shorter: u32,
+    /// Whether it is cut out of any text, not only where special tokens are asked for.
+    in_plain: bool,
 }
 
 /// A stretch of text, or a special token that was written in it.
@@ -82,164 +45,220 @@ pub(super) enum Fragment<'t> {
     Token(u32),
 }
 
-/// A special token's place in a text.
+/// A special token's place in a text, with the white space that belongs to it.
 #[derive(Debug, Clone, Copy)]
-struct Match {
-    start: usize,
-    len: usize,
+struct Found {
+    start: u32,
+    end: u32,
     token: u32,
 }
 
 impl Specials {
-    /// Finds the special tokens; `eos` and the ids in the metadata end a generation too.
-    pub(super) fn new(
-        gguf: &Gguf<'_>,
-        vocabulary: &Vocabulary<'_>,
-        given_ends: &[u32],
-    ) -> Result<Self, TokenizerError> {
-        let find = |text: &&str| vocabulary.strings.find(&[text.as_bytes()]);
-        let mut ends: Vec<u32> = given_ends.to_vec();
-        ends.extend(ENDS.iter().chain(FILL_ENDS).filter_map(find));
-        let has = |text: &str| find(&text).is_some();
-        let calls = has("<|call|>") || has("<|calls|>");
-        if calls && (has("<|return|>") || has("<|flush|>")) {
-            ends.retain(|&token| find(&"<|end|>") != Some(token));
+    /// Sorts the special tokens; `strips_right` if the white space after one belongs to it.
+    pub(super) fn new(vocabulary: &Vocabulary<'_>, strips_right: bool) -> Result<Self, TokenizerError> {
+        let text = |token| vocabulary.strings.get(token).unwrap_or_default();
+        let mut by_text = Vec::new();
+        for token in vocabulary.specials() {
+            if (1..=MAX_LEN).contains(&text(token).len()) {
+                let in_plain = vocabulary.kind(token) == Kind::UserDefined;
+                by_text.try_reserve(1).map_err(|_| TokenizerError::OutOfMemory)?;
+                by_text.push(Special { token, rank: 0, shorter: NONE, in_plain });
+            }
         }
-        if has("<|tool_response>") {
-            ends.retain(|&token| find(&"</s>") != Some(token));
-        }
-        let mut controls: Vec<u32> = FILL_CONTROLS.iter().filter_map(find).collect();
-        controls.extend(ends.iter().filter(|&&token| !given_ends.contains(&token)));
-        let name = gguf.string("general.name").ok().flatten().unwrap_or_default();
-        let strips_right = ["phi-3", "phi3"].iter().any(|part| contains_any_case(name, part.as_bytes()));
+        by_text.sort_unstable_by_key(|special| (text(special.token), special.token));
+        by_text.dedup_by_key(|special| text(special.token));
+        let any_in_plain = by_text.iter().any(|special| special.in_plain);
         let mut specials =
-            Specials { ends, controls, first_bytes: [false; 256], lengths: Vec::new(), strips_right };
-        specials.index(vocabulary)?;
+            Specials { by_text, by_rank: Vec::new(), starts: Vec::new(), any_in_plain, strips_right };
+        specials.link(vocabulary)?;
         Ok(specials)
     }
 
-    /// Whether a token ends a generation.
-    pub(super) fn is_end(&self, token: u32) -> bool {
-        self.ends.contains(&token)
-    }
-
-    /// Whether a token is no text.
-    pub(super) fn is_control(&self, vocabulary: &Vocabulary<'_>, token: u32) -> bool {
-        vocabulary.kind(token) == Kind::Control || self.controls.contains(&token)
-    }
-
     /// Cuts a text at the special tokens in it: all of them with `parse`, else only those that the file calls
-    /// user-defined, which are cut out of any text. Longer tokens come before shorter ones, as in llama.cpp.
+    /// user-defined, which are cut out of any text.
+    ///
+    /// As in llama.cpp, tokens go one after the other over the whole text, longer ones before shorter ones, and each takes
+    /// its places from left to right out of what is left. Here all go at once: for each place where one begins the
+    /// longest is queued, and where it does not fit any more, the next shorter one. (llama.cpp leaves the order of tokens
+    /// of one length open; it only matters where two of them overlap.)
     pub(super) fn cut<'t>(
         &self,
         vocabulary: &Vocabulary<'_>,
         text: &'t [u8],
         parse: bool,
     ) -> Result<Vec<Fragment<'t>>, TokenizerError> {
-        let mut candidates = self.candidates(vocabulary, text, parse)?;
-        candidates.sort_unstable_by_key(|m| (core::cmp::Reverse(m.len), m.token, m.start));
+        let mut queue = self.queue(vocabulary, text, parse)?;
         let mut taken = Vec::new();
-        if !candidates.is_empty() {
+        if !queue.is_empty() {
             taken.try_reserve_exact(text.len()).map_err(|_| TokenizerError::OutOfMemory)?;
             taken.resize(text.len(), false);
         }
-        let mut accepted: Vec<Match> = Vec::new();
-        for mut found in candidates {
-            let place = taken.get_mut(found.start..found.start + found.len).unwrap_or_default();
-            if place.iter().any(|&taken| taken) {
+        let mut found: Vec<Found> = Vec::new();
+        while let Some(Reverse(next)) = queue.pop() {
+            let (start, place) = (next as u32 as usize, (next >> 32) as usize);
+            let Some((at, special)) =
+                self.by_rank.get(place).and_then(|&at| Some((at, self.special(at)?)))
+            else {
+                continue;
+            };
+            let len = vocabulary.strings.get(special.token).unwrap_or_default().len();
+            let span = taken.get_mut(start..start + len).unwrap_or_default();
+            if span.first() != Some(&false) {
                 continue;
             }
-            place.fill(true);
-            if self.strips_right && self.strips(vocabulary, found.token) {
-                let mut end = found.start + found.len;
-                while let (Some(b' ' | 9..=13), Some(free @ false)) = (text.get(end), taken.get_mut(end))
-                {
-                    *free = true;
-                    end += 1;
+            if span.contains(&true) {
+                if let Some(shorter) = self.allowed(self.shorter(at), parse) {
+                    // There is room: one has been taken out.
+                    queue.push(Reverse(u64::from(shorter.rank) << 32 | start as u64));
                 }
-                found.len = end - found.start;
+                continue;
             }
-            accepted.try_reserve(1).map_err(|_| TokenizerError::OutOfMemory)?;
-            accepted.push(found);
+            span.fill(true);
+            let mut end = start + len;
+            while self.strips(vocabulary, special.token)
+                && let (Some(b' ' | 9..=13), Some(free @ false)) = (text.get(end), taken.get_mut(end))
+            {
+                *free = true;
+                end += 1;
+            }
+            found.try_reserve(1).map_err(|_| TokenizerError::OutOfMemory)?;
+            found.push(Found { start: start as u32, end: end as u32, token: special.token });
         }
-        accepted.sort_unstable_by_key(|found| found.start);
-        fragments(text, &accepted)
+        found.sort_unstable_by_key(|found| found.start);
+        fragments(text, &found)
     }
 
-    fn candidates(
+    /// For each place in the text where special tokens begin, the longest one's rank above the place.
+    fn queue(
         &self,
         vocabulary: &Vocabulary<'_>,
         text: &[u8],
         parse: bool,
-    ) -> Result<Vec<Match>, TokenizerError> {
-        let mut candidates = Vec::new();
+    ) -> Result<BinaryHeap<Reverse<u64>>, TokenizerError> {
+        let mut queue = Vec::new();
+        if !parse && !self.any_in_plain {
+            return Ok(BinaryHeap::new());
+        }
         for (start, &first) in text.iter().enumerate() {
-            if !self.first_bytes[usize::from(first)] {
+            let range = self.range(first);
+            if range.is_empty() {
                 continue;
             }
-            for &len in &self.lengths {
-                let Some(token) =
-                    text.get(start..start + len).and_then(|part| vocabulary.strings.find(&[part]))
-                else {
-                    continue;
-                };
-                let kind = vocabulary.kind(token);
-                let hidden = self.is_control(vocabulary, token) || kind == Kind::Unknown;
-                if hidden && parse || !hidden && kind == Kind::UserDefined {
-                    candidates.try_reserve(1).map_err(|_| TokenizerError::OutOfMemory)?;
-                    candidates.push(Match { start, len, token });
-                }
+            let rest = text.get(start..).unwrap_or_default();
+            let rest = rest.get(..MAX_LEN).unwrap_or(rest);
+            if let Some(special) = self.allowed(self.longest(vocabulary, range, rest), parse) {
+                queue.try_reserve(1).map_err(|_| TokenizerError::OutOfMemory)?;
+                queue.push(Reverse(u64::from(special.rank) << 32 | start as u64));
             }
         }
-        Ok(candidates)
+        Ok(BinaryHeap::from(queue))
     }
 
-    /// Notes first bytes and lengths of all special tokens.
-    fn index(&mut self, vocabulary: &Vocabulary<'_>) -> Result<(), TokenizerError> {
-        let mut lengths = Vec::new();
-        let longest = vocabulary.strings.longest();
-        lengths.try_reserve_exact(longest + 1).map_err(|_| TokenizerError::OutOfMemory)?;
-        lengths.resize(longest + 1, false);
-        for token in 0..vocabulary.len() as u32 {
-            let kind = vocabulary.kind(token);
-            let special = matches!(kind, Kind::Control | Kind::Unknown | Kind::UserDefined);
-            if !special && !self.controls.contains(&token) {
-                continue;
+    /// The place of the longest special token that `text` begins with, among those in `range`.
+    fn longest(&self, vocabulary: &Vocabulary<'_>, range: core::ops::Range<usize>, text: &[u8]) -> u32 {
+        let string = |token| vocabulary.strings.get(token).unwrap_or_default();
+        let start = range.start;
+        let candidates = self.by_text.get(range).unwrap_or_default();
+        // Whatever the text begins with stands not after the text; and what stands between the two begins with it too.
+        let after = candidates.partition_point(|special| string(special.token) <= text);
+        let Some(last) = after.checked_sub(1) else { return NONE };
+        let mut at = (start + last) as u32;
+        let nearest = self.special(at).map_or(&[][..], |special| string(special.token));
+        let common = nearest.iter().zip(text).take_while(|(a, b)| a == b).count();
+        while let Some(special) = self.special(at) {
+            if string(special.token).len() <= common {
+                break;
             }
-            let text = vocabulary.strings.get(token).unwrap_or_default();
-            if let (Some(&first), Some(seen)) = (text.first(), lengths.get_mut(text.len())) {
-                self.first_bytes[usize::from(first)] = true;
-                *seen = true;
+            at = special.shorter;
+        }
+        at
+    }
+
+    /// The special token at a place or the next shorter one that may be cut out.
+    fn allowed(&self, mut at: u32, parse: bool) -> Option<Special> {
+        loop {
+            let special = self.special(at)?;
+            if parse || special.in_plain {
+                return Some(special);
+            }
+            at = special.shorter;
+        }
+    }
+
+    /// Fills in ranks, shorter tokens and the table of first bytes.
+    fn link(&mut self, vocabulary: &Vocabulary<'_>) -> Result<(), TokenizerError> {
+        let text = |special: &Special| vocabulary.strings.get(special.token).unwrap_or_default();
+        let Specials { by_text, by_rank, starts, .. } = self;
+        let reserved =
+            by_rank.try_reserve_exact(by_text.len()).and_then(|()| starts.try_reserve_exact(257));
+        reserved.map_err(|_| TokenizerError::OutOfMemory)?;
+        by_rank.extend(0..by_text.len() as u32);
+        let order = |at: &u32| {
+            let special = by_text.get(*at as usize);
+            special.map(|special| (Reverse(text(special).len()), special.token))
+        };
+        by_rank.sort_unstable_by_key(order);
+        for (rank, &at) in by_rank.iter().enumerate() {
+            if let Some(special) = by_text.get_mut(at as usize) {
+                special.rank = rank as u32;
             }
         }
-        self.lengths.extend((1..=longest).rev().filter(|&len| lengths.get(len) == Some(&true)));
+        for at in 0..by_text.len() {
+            let Some(&special) = by_text.get(at) else { break };
+            let mut shorter = (at as u32).wrapping_sub(1);
+            while let Some(other) = by_text.get(shorter as usize) {
+                if text(&special).starts_with(text(other)) {
+                    break;
+                }
+                shorter = other.shorter;
+            }
+            if let Some(special) = by_text.get_mut(at) {
+                special.shorter = shorter;
+            }
+        }
+        let first = |special: &Special| text(special).first().map_or(0, |&byte| u32::from(byte));
+        starts.extend(
+            (0..=256).map(|byte| by_text.partition_point(|special| first(special) < byte) as u32),
+        );
         Ok(())
     }
 
+    /// Where in `by_text` the tokens stand whose texts begin with a byte.
+    fn range(&self, first: u8) -> core::ops::Range<usize> {
+        match self.starts.get(usize::from(first)..usize::from(first) + 2) {
+            Some(&[start, end]) => start as usize..end as usize,
+            _ => 0..0,
+        }
+    }
+
+    fn special(&self, at: u32) -> Option<Special> {
+        self.by_text.get(at as usize).copied()
+    }
+
+    fn shorter(&self, at: u32) -> u32 {
+        self.special(at).map_or(NONE, |special| special.shorter)
+    }
+
     fn strips(&self, vocabulary: &Vocabulary<'_>, token: u32) -> bool {
-        let text = vocabulary.strings.get(token).unwrap_or_default();
-        ![&b"<unk>"[..], b"<s>", b"<|endoftext|>"].contains(&text)
+        let kept: [&[u8]; 3] = [b"<unk>", b"<s>", b"<|endoftext|>"];
+        self.strips_right && vocabulary.strings.get(token).is_some_and(|text| !kept.contains(&text))
     }
 }
 
-fn fragments<'t>(text: &'t [u8], accepted: &[Match]) -> Result<Vec<Fragment<'t>>, TokenizerError> {
+fn fragments<'t>(text: &'t [u8], found: &[Found]) -> Result<Vec<Fragment<'t>>, TokenizerError> {
     let mut fragments = Vec::new();
-    fragments.try_reserve_exact(2 * accepted.len() + 1).map_err(|_| TokenizerError::OutOfMemory)?;
+    fragments.try_reserve_exact(2 * found.len() + 1).map_err(|_| TokenizerError::OutOfMemory)?;
     let mut position = 0;
     let between = |from: usize, to: usize, fragments: &mut Vec<Fragment<'t>>| {
         if let Some(part) = text.get(from..to).filter(|part| !part.is_empty()) {
             fragments.push(Fragment::Text(part));
         }
     };
-    for found in accepted {
-        between(position, found.start, &mut fragments);
+    for found in found {
+        between(position, found.start as usize, &mut fragments);
         fragments.push(Fragment::Token(found.token));
-        position = found.start + found.len;
+        position = found.end as usize;
     }
     between(position, text.len(), &mut fragments);
     Ok(fragments)
-}
-
-fn contains_any_case(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
 }

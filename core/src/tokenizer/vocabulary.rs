@@ -1,47 +1,33 @@
-//! The tokens' strings, where they lie in the file, and how they are found.
+//! The tokens' strings, kinds and scores, and the merges: where they lie in the file, and how they are found.
 
 use alloc::vec::Vec;
 
+use super::hash::{Index, hash, hash_pair};
 use crate::error::{Error, GgufError, Name, TokenizerError};
-use crate::gguf::{Array, Gguf};
+use crate::gguf::{Array, Gguf, Value};
 
-/// A table of strings in the file: their places, and a hash index over them. Nothing is copied and nothing sorted.
+/// The tokens' strings.
 #[derive(Debug)]
 pub(super) struct Strings<'h> {
     bytes: &'h [u8],
     /// Where each string's length field begins.
     offsets: Vec<u32>,
-    /// Open addressing with linear probing: index + 1, 0 for an empty slot. At most half full.
-    slots: Vec<u32>,
+    index: Index,
     longest: usize,
 }
 
-/// Most slots that are looked at for one string. The hash is good enough that only a hostile file could need more; its
-/// surplus strings are then not found, which costs the file's author and nobody else.
-const MAX_PROBES: usize = 256;
-
 impl<'h> Strings<'h> {
-    /// Indexes an array of strings. Of equal strings the last one is found, or the first with `first_wins`.
-    pub(super) fn new(array: Array<'h>, key: &str, first_wins: bool) -> Result<Self, Error> {
-        let wrong =
-            || GgufError::WrongType { key: Name::new(key.as_bytes()), expected: "an array of strings" };
-        if !array.is_strings() && !array.is_empty() {
-            return Err(wrong().into());
-        }
-        let bytes = array.bytes();
-        let (mut offsets, mut slots) = (Vec::new(), Vec::new());
-        let capacity = (array.len() * 2).next_power_of_two().max(16);
-        let reserved =
-            offsets.try_reserve_exact(array.len()).and_then(|()| slots.try_reserve_exact(capacity));
-        reserved.map_err(|_| TokenizerError::OutOfMemory)?;
-        slots.resize(capacity, 0);
-        let mut strings = Strings { bytes, offsets, slots, longest: 0 };
+    /// Indexes an array of strings. Of equal strings the last one is found, empty ones never.
+    fn new(array: Array<'h>, key: &str) -> Result<Self, Error> {
+        let bytes = strings(array, key)?;
+        let mut offsets = Vec::new();
+        offsets.try_reserve_exact(array.len()).map_err(|_| TokenizerError::OutOfMemory)?;
+        let index = Index::new(array.len(), array.len() as u32)?;
+        let mut strings = Strings { bytes, offsets, index, longest: 0 };
         let mut offset = 0;
-        for index in 0..array.len() {
-            strings.offsets.push(u32::try_from(offset).map_err(|_| wrong())?);
-            let string = strings.get(index as u32).ok_or_else(wrong)?;
-            strings.longest = strings.longest.max(string.len());
-            strings.insert(string, index as u32, first_wins);
+        for _ in 0..array.len() {
+            let string = string_at(bytes, offset).unwrap_or_default();
+            strings.push(string, offset as u32);
             offset += 8 + string.len();
         }
         Ok(strings)
@@ -52,77 +38,107 @@ impl<'h> Strings<'h> {
         self.offsets.len()
     }
 
-    /// Bytes of the longest string.
-    pub(super) fn longest(&self) -> usize {
-        self.longest
-    }
-
     /// The string at `index`.
     pub(super) fn get(&self, index: u32) -> Option<&'h [u8]> {
-        let start = *self.offsets.get(index as usize)? as usize;
-        let (len, rest) = self.bytes.get(start..)?.split_first_chunk::<8>()?;
-        rest.get(..usize::try_from(u64::from_le_bytes(*len)).ok()?)
+        string_at(self.bytes, *self.offsets.get(index as usize)? as usize)
     }
 
-    /// The index of a string that is given in parts.
-    pub(super) fn find(&self, parts: &[&[u8]]) -> Option<u32> {
-        let len: usize = parts.iter().map(|part| part.len()).sum();
+    /// The index of a string.
+    pub(super) fn find(&self, string: &[u8]) -> Option<u32> {
+        if string.len() > self.longest {
+            return None;
+        }
+        self.index.find(hash(string), |index| self.get(index) == Some(string))
+    }
+
+    /// All strings in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'h [u8]> {
+        self.offsets.iter().map(|&offset| string_at(self.bytes, offset as usize).unwrap_or_default())
+    }
+
+    fn push(&mut self, string: &'h [u8], offset: u32) {
+        let Strings { bytes, offsets, index, .. } = self;
+        if !string.is_empty() {
+            let at = |index: u32| string_at(bytes, *offsets.get(index as usize)? as usize);
+            let next = offsets.len() as u32;
+            index.insert(hash(string), next, true, |index| at(index) == Some(string));
+        }
+        offsets.push(offset);
+        self.longest = self.longest.max(string.len());
+    }
+}
+
+/// BPE's merges, found by the two strings that they join.
+#[derive(Debug)]
+pub(super) struct Merges<'h> {
+    bytes: &'h [u8],
+    /// Offsets of the length fields: they grow as the ranks do, so that ranks need no table of their own.
+    index: Index,
+    longest: usize,
+}
+
+impl<'h> Merges<'h> {
+    /// Indexes `tokenizer.ggml.merges`. Of equal merges the first one counts.
+    pub(super) fn new(gguf: &Gguf<'h>) -> Result<Self, Error> {
+        const KEY: &str = "tokenizer.ggml.merges";
+        let array = required_array(gguf, KEY)?;
+        let bytes = strings(array, KEY)?;
+        let mut merges =
+            Merges { bytes, index: Index::new(array.len(), bytes.len() as u32)?, longest: 0 };
+        let mut offset = 0;
+        for _ in 0..array.len() {
+            let merge = string_at(bytes, offset).unwrap_or_default();
+            if let Some((left, right)) = halves(merge) {
+                let same = |other: u32| string_at(bytes, other as usize) == Some(merge);
+                merges.index.insert(hash_pair(left, right), offset as u32, false, same);
+                merges.longest = merges.longest.max(merge.len());
+            }
+            offset += 8 + merge.len();
+        }
+        Ok(merges)
+    }
+
+    /// What stands for the rank of the merge of two strings: lower ones go first.
+    pub(super) fn rank(&self, left: &[u8], right: &[u8]) -> Option<u32> {
+        let len = left.len() + 1 + right.len();
         if len > self.longest {
             return None;
         }
-        for slot in self.probe(hash(parts)) {
-            let index = self.slots.get(slot)?.checked_sub(1)?;
-            if self.get(index).is_some_and(|string| same(string, parts)) {
-                return Some(index);
-            }
-        }
-        None
-    }
-
-    fn insert(&mut self, string: &[u8], index: u32, first_wins: bool) {
-        for slot in self.probe(hash(&[string])) {
-            let found = self.slots.get(slot).copied().unwrap_or(0);
-            let equal =
-                found.checked_sub(1).and_then(|old| self.get(old)).is_some_and(|old| old == string);
-            if equal && first_wins {
-                return;
-            }
-            if equal || found == 0 {
-                if let Some(slot) = self.slots.get_mut(slot) {
-                    *slot = index + 1;
-                }
-                return;
-            }
-        }
-    }
-
-    /// The slots to look at, in order.
-    fn probe(&self, hash: u64) -> impl Iterator<Item = usize> + use<> {
-        let mask = self.slots.len() - 1;
-        (0..MAX_PROBES).map(move |step| (hash as usize).wrapping_add(step) & mask)
+        self.index.find(hash_pair(left, right), |offset| {
+            let merge = string_at(self.bytes, offset as usize).unwrap_or_default();
+            merge.len() == len
+                && merge.strip_prefix(left).and_then(|rest| rest.strip_prefix(b" ")) == Some(right)
+        })
     }
 }
 
-fn same(string: &[u8], parts: &[&[u8]]) -> bool {
-    let mut rest = string;
-    parts.iter().all(|part| match rest.strip_prefix(*part) {
-        Some(after) => {
-            rest = after;
-            true
-        }
-        None => false,
-    }) && rest.is_empty()
+/// The two strings of a merge: they stand around its first space, or its second if it begins with one.
+fn halves(merge: &[u8]) -> Option<(&[u8], &[u8])> {
+    let space = merge.iter().skip(1).position(|&byte| byte == b' ')? + 1;
+    Some((merge.get(..space)?, merge.get(space + 1..)?))
 }
 
-/// FNV-1a, its bits mixed at the end because the low ones choose the slot.
-fn hash(parts: &[&[u8]]) -> u64 {
-    let mut hash = 0xCBF2_9CE4_8422_2325_u64;
-    for byte in parts.iter().copied().flatten() {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3);
+/// The bytes of an array of strings, if offsets into them fit 32 bits.
+fn strings<'h>(array: Array<'h>, key: &str) -> Result<&'h [u8], Error> {
+    if !array.is_strings() {
+        let expected = "an array of strings";
+        return Err(GgufError::WrongType { key: Name::new(key.as_bytes()), expected }.into());
     }
-    hash ^= hash >> 32;
-    hash = hash.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    hash ^ hash >> 29
+    match u32::try_from(array.bytes().len()) {
+        Ok(_) => Ok(array.bytes()),
+        Err(_) => Err(TokenizerError::OutOfMemory.into()),
+    }
+}
+
+/// The string whose length field begins at `offset`.
+fn string_at(bytes: &[u8], offset: usize) -> Option<&[u8]> {
+    let (len, rest) = bytes.get(offset..)?.split_first_chunk::<8>()?;
+    rest.get(..usize::try_from(u64::from_le_bytes(*len)).ok()?)
+}
+
+/// The array that a key must have.
+fn required_array<'h>(gguf: &Gguf<'h>, key: &str) -> Result<Array<'h>, GgufError> {
+    gguf.array(key)?.ok_or_else(|| GgufError::MissingKey(Name::new(key.as_bytes())))
 }
 
 /// What a token is (`tokenizer.ggml.token_type`).
@@ -142,29 +158,35 @@ pub(super) struct Vocabulary<'h> {
     pub(super) strings: Strings<'h>,
     scores: Option<Array<'h>>,
     kinds: Option<Array<'h>>,
+    /// Tokens that are something else than the file says.
+    overrides: Vec<(u32, Kind)>,
 }
 
 impl<'h> Vocabulary<'h> {
     /// Reads `tokenizer.ggml.tokens`, `.scores` and `.token_type`.
     pub(super) fn new(gguf: &Gguf<'h>) -> Result<Self, Error> {
         const TOKENS: &str = "tokenizer.ggml.tokens";
-        let tokens =
-            gguf.array(TOKENS)?.ok_or_else(|| GgufError::MissingKey(Name::new(TOKENS.as_bytes())))?;
-        let strings = Strings::new(tokens, TOKENS, false)?;
-        let beside = |key: &str| -> Result<Option<Array<'h>>, Error> {
-            match gguf.array(key)? {
-                Some(array) if array.len() != tokens.len() => Err(TokenizerError::Length {
-                    key: Name::new(key.as_bytes()),
-                    found: array.len() as u64,
-                    expected: tokens.len() as u64,
-                }
-                .into()),
-                other => Ok(other),
+        let tokens = required_array(gguf, TOKENS)?;
+        let beside = |key: &str, expected: &'static str, fits: fn(Value<'_>) -> bool| {
+            let name = || Name::new(key.as_bytes());
+            let Some(array) = gguf.array(key)? else { return Ok(None) };
+            if array.iter().next().is_some_and(|first| !fits(first)) {
+                return Err(Error::from(GgufError::WrongType { key: name(), expected }));
             }
+            let (found, expected) = (array.len() as u64, tokens.len() as u64);
+            if found != expected {
+                return Err(TokenizerError::Length { key: name(), found, expected }.into());
+            }
+            Ok(Some(array))
         };
-        let scores = beside("tokenizer.ggml.scores")?;
-        let kinds = beside("tokenizer.ggml.token_type")?;
-        Ok(Vocabulary { strings, scores, kinds })
+        let scores = beside("tokenizer.ggml.scores", "an array of numbers", |value| {
+            matches!(value, Value::Float(_) | Value::Signed(_))
+        })?;
+        let kinds = beside("tokenizer.ggml.token_type", "an array of integers", |value| {
+            matches!(value, Value::Signed(_) | Value::Unsigned(_))
+        })?;
+        let strings = Strings::new(tokens, TOKENS)?;
+        Ok(Vocabulary { strings, scores, kinds, overrides: Vec::new() })
     }
 
     /// Number of tokens.
@@ -172,22 +194,54 @@ impl<'h> Vocabulary<'h> {
         self.strings.len()
     }
 
+    /// Whether the file has scores.
+    pub(super) fn has_scores(&self) -> bool {
+        self.scores.is_some()
+    }
+
     /// A token's score; 0 without scores.
     pub(super) fn score(&self, token: u32) -> f32 {
-        let value = self.scores.and_then(|scores| scores.get(token as usize));
-        value.and_then(|value| value.float()).unwrap_or(0.0)
+        match self.scores.and_then(|scores| scores.get(token as usize)) {
+            Some(Value::Float(score)) => score as f32,
+            Some(Value::Signed(score)) => score as f32,
+            _ => 0.0,
+        }
     }
 
     /// What a token is.
     pub(super) fn kind(&self, token: u32) -> Kind {
-        let value = self.kinds.and_then(|kinds| kinds.get(token as usize));
-        match value.and_then(|value| value.unsigned()) {
+        match self.overrides.iter().find(|(id, _)| *id == token) {
+            Some(&(_, kind)) => kind,
+            None => self.kind_in_file(token),
+        }
+    }
+
+    /// All tokens that are no plain text, in no order.
+    pub(super) fn specials(&self) -> impl Iterator<Item = u32> {
+        let special = |kind| matches!(kind, Kind::Control | Kind::Unknown | Kind::UserDefined);
+        let overridden = |token: &u32| self.overrides.iter().any(|(id, _)| id == token);
+        (0..self.len() as u32)
+            .filter(move |&token| special(self.kind_in_file(token)) && !overridden(&token))
+            .chain(self.overrides.iter().filter(move |(_, kind)| special(*kind)).map(|&(id, _)| id))
+    }
+
+    /// Makes a token something else than the file says.
+    pub(super) fn set_kind(&mut self, token: u32, kind: Kind) -> Result<(), TokenizerError> {
+        self.overrides.retain(|(id, _)| *id != token);
+        self.overrides.try_reserve(1).map_err(|_| TokenizerError::OutOfMemory)?;
+        self.overrides.push((token, kind));
+        Ok(())
+    }
+
+    fn kind_in_file(&self, token: u32) -> Kind {
+        let Some(kinds) = self.kinds else { return Kind::Normal };
+        match kinds.get(token as usize).and_then(|value| value.unsigned()) {
+            Some(1) => Kind::Normal,
             Some(2) => Kind::Unknown,
             Some(3) => Kind::Control,
             Some(4) => Kind::UserDefined,
-            Some(5) => Kind::Unused,
             Some(6) => Kind::Byte,
-            _ => Kind::Normal,
+            _ => Kind::Unused,
         }
     }
 }
