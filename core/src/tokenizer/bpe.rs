@@ -14,6 +14,8 @@ use crate::error::TokenizerError;
 pub(super) struct Bpe<'h> {
     pub(super) merges: Merges<'h>,
     pub(super) pre: &'static PreTokenizer,
+    /// What the file calls it.
+    pub(super) pre_name: &'static str,
 }
 
 /// The work space of one text.

@@ -68,9 +68,9 @@ impl<'h> Tokenizer<'h> {
             b"llama" => None,
             b"gpt2" => {
                 let name = required(gguf, "tokenizer.ggml.pre")?;
-                let pre =
+                let (pre, pre_name) =
                     pretokenizer::find(name).ok_or_else(|| TokenizerError::Pre(Name::new(name)))?;
-                Some(Bpe { merges: Merges::new(gguf)?, pre })
+                Some(Bpe { merges: Merges::new(gguf)?, pre, pre_name })
             }
             other => return Err(TokenizerError::Model(Name::new(other)).into()),
         };
@@ -203,7 +203,7 @@ impl<'h> Tokenizer<'h> {
     pub fn pre(&self) -> &'static str {
         match &self.algorithm {
             Algorithm::SentencePiece(_) => "",
-            Algorithm::Bpe(bpe) => bpe.pre.names.first().copied().unwrap_or_default(),
+            Algorithm::Bpe(bpe) => bpe.pre_name,
         }
     }
 

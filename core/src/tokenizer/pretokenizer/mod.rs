@@ -12,7 +12,7 @@ use super::unicode::{Class, class, decode};
 /// One kind of pre-tokenizer.
 #[derive(Debug)]
 pub(super) struct PreTokenizer {
-    /// The names that files give it (`tokenizer.ggml.pre`).
+    /// The names that files give it (`tokenizer.ggml.pre`): models that llama.cpp treats alike in every respect here.
     pub(super) names: &'static [&'static str],
     /// Whether a word that is a token as a whole is taken without merging.
     pub(super) ignore_merges: bool,
@@ -25,11 +25,13 @@ pub(super) struct PreTokenizer {
 }
 
 /// Every kind. A new one is a file and its line here.
-static KINDS: &[PreTokenizer] = &[gpt2::KIND, llama_bpe::KIND, qwen2::KIND, smollm::KIND];
+static KINDS: &[PreTokenizer] =
+    &[gpt2::KIND, llama_bpe::KIND, llama_bpe::PLAIN, qwen2::KIND, smollm::KIND];
 
-/// The kind that a file names.
-pub(super) fn find(name: &[u8]) -> Option<&'static PreTokenizer> {
-    KINDS.iter().find(|kind| kind.names.iter().any(|known| known.as_bytes() == name))
+/// The kind that a file names, and that name.
+pub(super) fn find(name: &[u8]) -> Option<(&'static PreTokenizer, &'static str)> {
+    let known = KINDS.iter().flat_map(|kind| kind.names.iter().map(move |known| (kind, *known)));
+    known.into_iter().find(|(_, known)| known.as_bytes() == name)
 }
 
 impl PreTokenizer {
@@ -189,7 +191,7 @@ mod tests {
 
     fn cut(kind: &str, text: &str) -> Vec<String> {
         let mut words = Vec::new();
-        let result: Result<(), ()> = find(kind.as_bytes()).unwrap().words(text.as_bytes(), |word| {
+        let result: Result<(), ()> = find(kind.as_bytes()).unwrap().0.words(text.as_bytes(), |word| {
             words.push(String::from_utf8(word.to_vec()).unwrap());
             Ok(())
         });
