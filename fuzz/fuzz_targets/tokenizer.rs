@@ -1,4 +1,5 @@
-//! Any text through both kinds of tokenizer: no panic, ids in range, and byte-level BPE gives the text back.
+//! Any text through both kinds of tokenizer: no panic, ids in range, and byte-level BPE gives the text back
+//! if it is UTF-8.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -23,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
             assert!((token as usize) < tokenizer.len());
             tokenizer.decode(token, true, &mut bytes);
         }
-        if tokenizer.kind() == "BPE" && !options.add_special {
+        if tokenizer.kind() == "BPE" && !options.add_special && std::str::from_utf8(text).is_ok() {
             assert_eq!(bytes, text);
         }
         let (mut decoder, mut out) = (TextDecoder::new(), Vec::new());

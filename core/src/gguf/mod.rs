@@ -5,6 +5,8 @@
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
 mod cursor;
+#[cfg(test)]
+pub(crate) mod testing;
 mod value;
 
 use alloc::borrow::Cow;

@@ -76,7 +76,7 @@ impl Bpe<'_> {
 }
 
 /// Replaces what cannot be read as UTF-8 by U+FFFD and overlong forms by the shortest, as llama.cpp does.
-fn repair(text: &[u8]) -> Result<Cow<'_, [u8]>, TokenizerError> {
+pub(super) fn repair(text: &[u8]) -> Result<Cow<'_, [u8]>, TokenizerError> {
     if core::str::from_utf8(text).is_ok() {
         return Ok(Cow::Borrowed(text));
     }
@@ -118,7 +118,7 @@ fn letter_len(byte: u8) -> usize {
     if letter(byte) < 0x80 { 1 } else { 2 }
 }
 
-fn push_letter(byte: u8, out: &mut Vec<u8>) {
+pub(super) fn push_letter(byte: u8, out: &mut Vec<u8>) {
     push_character(letter(byte), out);
 }
 

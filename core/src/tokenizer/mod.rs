@@ -10,6 +10,8 @@ mod merge;
 mod pretokenizer;
 mod special;
 mod spm;
+#[cfg(test)]
+mod tests;
 mod unicode;
 mod vocabulary;
 
