@@ -434,3 +434,30 @@ fn empty_and_repeated_strings_do_no_harm() {
         assert_eq!(tokenizer.text(4), Some(&b""[..]));
     });
 }
+
+#[test]
+fn damaged_vocabularies_do_no_harm() {
+    let spm = spm(&[("▁a", -1.0, NORMAL), ("ab", -2.0, USER_DEFINED), ("</x>", 0.0, CONTROL)]).0;
+    let bpe = bpe("llama-bpe", &MERGES, &[("<|im_end|>", NORMAL), ("<u>", USER_DEFINED)]);
+    let text = b"ab a</x>hello <u><|im_end|> \xff\xc3 aaaa</s>";
+    let mut random = Random(13);
+    for header in [spm, bpe] {
+        let whole = header.file();
+        for _ in 0..2_000 {
+            let mut file = whole.clone();
+            for _ in 0..=random.below(8) {
+                let place = random.below(file.len());
+                file[place] = [0, 1, 2, 4, b' ', 0x80, 0xFF, random.0 as u8][random.below(8)];
+            }
+            let Ok(gguf) = Gguf::parse(&file, file.len() as u64) else { continue };
+            let Ok(tokenizer) = Tokenizer::new(&gguf) else { continue };
+            for options in [PLAIN, PARSE, ADD] {
+                let mut tokens = Vec::new();
+                // An error is fine, such as a byte without a token.
+                let _ = tokenizer.encode(text, options, &mut tokens);
+                assert!(tokens.iter().all(|&token| (token as usize) < tokenizer.len()));
+                decoded(&tokenizer, &tokens);
+            }
+        }
+    }
+}
