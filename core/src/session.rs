@@ -322,7 +322,7 @@ impl<'a, S: WeightSource<'a>> Run<'_, S> {
     ) -> Result<(), Error> {
         let mut prepared: Option<(Kind, bool)> = None;
         for (projection, y) in targets {
-            let wanted = (projection.matrix.format.activations, projection.wide);
+            let wanted = (projection.matrix.format.activations(), projection.wide);
             if prepared != Some(wanted) {
                 self.prepare(projection, x)?;
                 prepared = Some(wanted);
@@ -337,7 +337,7 @@ impl<'a, S: WeightSource<'a>> Run<'_, S> {
 
     /// The first token of a text is always wide: models park huge activations on it that every later token attends to.
     fn prepare(&mut self, projection: &Projection, x: &[f32]) -> Result<(), Error> {
-        let kind = projection.matrix.format.activations;
+        let kind = projection.matrix.format.activations();
         let first_position = self.first_position;
         let wide = |token: usize| projection.wide || first_position + token == 0;
         Ok(self.activations.prepare(kind, projection.matrix.columns, x, wide)?)

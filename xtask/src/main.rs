@@ -4,6 +4,7 @@ mod ci;
 mod demo;
 mod fixtures;
 mod oracle;
+mod raw;
 mod run;
 mod smollm;
 mod test;

@@ -98,7 +98,7 @@ impl<'l, 'h, 'a, S: WeightSource<'a>> Loader<'l, 'h, S> {
         let mut vector = Vec::new();
         reserve(&mut vector, len)?;
         vector.resize(len, 0.0);
-        (tensor.format.dequantize)(self.source.view(tensor.span(0, 1), None)?, &mut vector);
+        tensor.format.dequantize(self.source.view(tensor.span(0, 1), None)?, &mut vector);
         Ok(vector)
     }
 
