@@ -6,6 +6,7 @@ mod fixtures;
 mod oracle;
 mod raw;
 mod run;
+mod sizes;
 mod smollm;
 mod test;
 
@@ -49,6 +50,12 @@ const CHORES: &[Chore] = &[
         arguments: "[DIR] [--tinyllama FILE]",
         about: "write the synthetic models of the tests (default: target/fixtures)",
         run: fixtures::run,
+    },
+    Chore {
+        name: "sizes",
+        arguments: "[TARGET...]",
+        about: "build the command without libc for each target, and hold its size against the ceiling",
+        run: sizes::run,
     },
     Chore {
         name: "oracle",

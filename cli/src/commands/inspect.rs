@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 
 use picolm_core::model::Model;
+use picolm_core::order::sorted;
 
 use crate::decimal::Decimal;
 use crate::failure::Failure;
@@ -59,8 +60,9 @@ fn shares(model: &Model<'_>) -> Vec<Share> {
             None => shares.push((tensor.format.name, 1, tensor.bytes())),
         }
     }
-    shares.sort_unstable_by_key(|share| core::cmp::Reverse(share.2));
-    shares
+    let bytes = |index: usize| shares.get(index).map(|share| share.2);
+    let order = sorted(shares.len(), &mut |a, b| bytes(b).cmp(&bytes(a))).unwrap_or_default();
+    order.iter().filter_map(|&index| shares.get(index as usize).copied()).collect()
 }
 
 fn table(model: &Model<'_>, name: &[u8], shares: &[Share], memory: &Memory) -> String {

@@ -7,6 +7,7 @@ use super::{Layer, Model, Projection, Rope, Spec};
 use crate::error::{Error, ModelError, Name};
 use crate::gguf::{Gguf, Tensor};
 use crate::matmul::Matrix;
+use crate::order::sorted;
 use crate::source::WeightSource;
 use crate::tokenizer::Tokenizer;
 
@@ -55,10 +56,9 @@ struct Loader<'l, 'h, S> {
 impl<'l, 'h, 'a, S: WeightSource<'a>> Loader<'l, 'h, S> {
     fn new(gguf: &'l Gguf<'h>, source: &'l mut S) -> Result<Self, ModelError> {
         let tensors = gguf.tensors();
-        let mut by_name = Vec::new();
-        reserve(&mut by_name, tensors.len())?;
-        by_name.extend(0..tensors.len() as u32);
-        by_name.sort_unstable_by_key(|&i| tensors.get(i as usize).map(|tensor| tensor.name));
+        let name = |index: usize| tensors.get(index).map(|tensor| tensor.name.as_bytes());
+        let by_name = sorted(tensors.len(), &mut |a, b| name(a).cmp(&name(b)));
+        let by_name = by_name.ok_or(ModelError::OutOfMemory { bytes: 4 * tensors.len() })?;
         let mut used = Vec::new();
         reserve(&mut used, tensors.len())?;
         used.resize(tensors.len(), false);

@@ -1,10 +1,12 @@
 //! Special tokens: which end a text, and where they stand written in one.
 
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use super::vocabulary::{Kind, Vocabulary};
 use crate::error::TokenizerError;
 use crate::gguf::Gguf;
+use crate::order::sorted;
 
 /// Texts of tokens that end a generation, in whatever model they are found.
 const ENDS: &[&str] = &[
@@ -136,15 +138,17 @@ impl Specials {
         text: &'t [u8],
         parse: bool,
     ) -> Result<Vec<Fragment<'t>>, TokenizerError> {
-        let mut candidates = self.candidates(vocabulary, text, parse)?;
-        candidates.sort_unstable_by_key(|m| (core::cmp::Reverse(m.len), m.token, m.start));
+        let candidates = self.candidates(vocabulary, text, parse)?;
+        let key = |index: usize| candidates.get(index).map(|m| (Reverse(m.len), m.token, m.start));
+        let order = sorted(candidates.len(), &mut |a, b| key(a).cmp(&key(b)));
+        let order = order.ok_or(TokenizerError::OutOfMemory)?;
         let mut taken = Vec::new();
         if !candidates.is_empty() {
             taken.try_reserve_exact(text.len()).map_err(|_| TokenizerError::OutOfMemory)?;
             taken.resize(text.len(), false);
         }
         let mut accepted: Vec<Match> = Vec::new();
-        for mut found in candidates {
+        for mut found in order.iter().filter_map(|&index| candidates.get(index as usize).copied()) {
             let place = taken.get_mut(found.start..found.start + found.len).unwrap_or_default();
             if place.iter().any(|&taken| taken) {
                 continue;
@@ -162,7 +166,6 @@ impl Specials {
             accepted.try_reserve(1).map_err(|_| TokenizerError::OutOfMemory)?;
             accepted.push(found);
         }
-        accepted.sort_unstable_by_key(|found| found.start);
         fragments(text, &accepted)
     }
 
@@ -223,6 +226,9 @@ impl Specials {
 }
 
 fn fragments<'t>(text: &'t [u8], accepted: &[Match]) -> Result<Vec<Fragment<'t>>, TokenizerError> {
+    let start = |index: usize| accepted.get(index).map(|found| found.start);
+    let order = sorted(accepted.len(), &mut |a, b| start(a).cmp(&start(b)));
+    let order = order.ok_or(TokenizerError::OutOfMemory)?;
     let mut fragments = Vec::new();
     fragments.try_reserve_exact(2 * accepted.len() + 1).map_err(|_| TokenizerError::OutOfMemory)?;
     let mut position = 0;
@@ -231,7 +237,7 @@ fn fragments<'t>(text: &'t [u8], accepted: &[Match]) -> Result<Vec<Fragment<'t>>
             fragments.push(Fragment::Text(part));
         }
     };
-    for found in accepted {
+    for found in order.iter().filter_map(|&index| accepted.get(index as usize)) {
         between(position, found.start, &mut fragments);
         fragments.push(Fragment::Token(found.token));
         position = found.start + found.len;
