@@ -10,7 +10,7 @@ use crate::decimal::Decimal;
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::json::{Json, quote};
-use crate::loaded::Loaded;
+use crate::loaded::{self, Loaded};
 use crate::options::Options;
 
 pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failure> {
@@ -18,32 +18,32 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
         Some(_) => Vec::new(),
         None => crate::prompt(host, options)?,
     };
-    Loaded::with(host, options.model, |loaded| {
-        let tokens = match &options.token_ids {
-            Some(ids) => ids.clone(),
-            None => loaded.prompt_tokens(&text, options)?,
-        };
-        let threads = host.threads(options.threads);
-        let mut session = loaded.session(host, &threads, options.limits)?;
-        let logits = session.evaluate(&tokens).map_err(|error| loaded.fail(error))?;
-        let hash = format!("{:016x}", hash(logits));
-        if options.hash && !options.json {
-            return crate::write(host, &(hash + "\n"));
-        }
-        let top = top(logits, options.top);
-        if options.json {
-            return crate::write(host, &to_json(&tokens, &top, &hash));
-        }
-        let mut text = String::new();
-        for (id, logit) in top {
-            let mut piece = Vec::new();
-            loaded.model.tokenizer.decode(id, true, &mut piece);
-            text.push_str(&format!("{id:>8} {:>12} ", format!("{}", Decimal(logit.into(), 6))));
-            quote(&piece, &mut text);
-            text.push('\n');
-        }
-        crate::write(host, &text)
-    })
+    let file = loaded::open(host, options)?;
+    let loaded = &Loaded::new(options.model, file.as_ref())?;
+    let tokens = match &options.token_ids {
+        Some(ids) => ids.clone(),
+        None => loaded.prompt_tokens(&text, options)?,
+    };
+    let threads = host.threads(options.threads);
+    let mut session = loaded.session(host, &threads, options.limits)?;
+    let logits = session.evaluate(&tokens).map_err(|error| loaded.fail(error))?;
+    let hash = format!("{:016x}", hash(logits));
+    if options.hash && !options.json {
+        return crate::write(host, &(hash + "\n"));
+    }
+    let top = top(logits, options.top);
+    if options.json {
+        return crate::write(host, &to_json(&tokens, &top, &hash));
+    }
+    let mut text = String::new();
+    for (id, logit) in top {
+        let mut piece = Vec::new();
+        loaded.model.tokenizer.decode(id, true, &mut piece);
+        text.push_str(&format!("{id:>8} {:>12} ", format!("{}", Decimal(logit.into(), 6))));
+        quote(&piece, &mut text);
+        text.push('\n');
+    }
+    crate::write(host, &text)
 }
 
 fn to_json(tokens: &[u32], top: &[(u32, f32)], hash: &str) -> String {
