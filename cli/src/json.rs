@@ -82,17 +82,24 @@ impl Json {
     }
 
     fn quoted(&mut self, value: &[u8]) {
-        self.text.push('"');
-        for c in String::from_utf8_lossy(value).chars() {
-            match c {
-                '"' => self.text.push_str("\\\""),
-                '\\' => self.text.push_str("\\\\"),
-                c if c < ' ' => {
-                    let _ = write!(self.text, "\\u{:04x}", c as u32);
-                }
-                c => self.text.push(c),
-            }
-        }
-        self.text.push('"');
+        quote(value, &mut self.text);
     }
+}
+
+/// Appends a string in quotes; invalid UTF-8 becomes U+FFFD.
+pub(crate) fn quote(value: &[u8], text: &mut String) {
+    text.push('"');
+    for c in String::from_utf8_lossy(value).chars() {
+        match c {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            c if c < ' ' => {
+                // Writing to a string cannot fail.
+                let _ = write!(text, "\\u{:04x}", c as u32);
+            }
+            c => text.push(c),
+        }
+    }
+    text.push('"');
 }

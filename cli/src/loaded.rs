@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use picolm_core::error::Error;
 use picolm_core::gguf::Gguf;
 use picolm_core::model::Model;
 use picolm_core::platform::{Platform, Threads};
@@ -21,23 +22,17 @@ pub(crate) struct Loaded<'f> {
 }
 
 impl<'f> Loaded<'f> {
-    /// Opens the model and hands it to `body`.
-    pub(crate) fn with<H: Host, T>(
-        host: &H,
-        path: &[u8],
-        body: impl FnOnce(&Loaded<'_>) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let file = host.open(path).map_err(|error| Failure::file(path, error))?;
-        let bytes = file.as_ref();
+    /// Reads the model in a file's bytes.
+    pub(crate) fn new(path: &'f [u8], bytes: &'f [u8]) -> Result<Self, Failure> {
+        let fail = |error: Error| Failure::engine(path, error);
         let mut source = SliceSource::new(bytes);
-        let gguf =
-            Gguf::parse(bytes, bytes.len() as u64).map_err(|error| Failure::engine(path, error))?;
-        let model = Model::load(gguf, &mut source).map_err(|error| Failure::engine(path, error))?;
-        body(&Loaded { path, source, model })
+        let gguf = Gguf::parse(bytes, bytes.len() as u64).map_err(|error| fail(error.into()))?;
+        let model = Model::load(gguf, &mut source).map_err(fail)?;
+        Ok(Loaded { path, source, model })
     }
 
     /// An error of the engine, named after the file.
-    pub(crate) fn fail(&self, error: impl Into<picolm_core::error::Error>) -> Failure {
+    pub(crate) fn fail(&self, error: impl Into<Error>) -> Failure {
         Failure::engine(self.path, error)
     }
 
@@ -80,4 +75,9 @@ impl<'f> Loaded<'f> {
         let platform = Platform { threads, clock: host.clock(), cpu: host.cpu() };
         Session::new(&self.model, self.source, platform, limits).map_err(|error| self.fail(error))
     }
+}
+
+/// Opens the model's file.
+pub(crate) fn open<H: Host>(host: &H, options: &Options<'_>) -> Result<H::File, Failure> {
+    host.open(options.model).map_err(|error| Failure::file(options.model, error))
 }

@@ -12,7 +12,7 @@ pub enum Template<'t> {
     /// `<|im_start|>ROLE\nTEXT<|im_end|>\n` (SmolLM2, Qwen).
     ChatMl {
         /// The system prompt that the template puts in when there is none.
-        default_system: Option<&'t str>,
+        default_system: Option<&'t [u8]>,
     },
     /// `<|ROLE|>\nTEXT</s>\n` (Zephyr, TinyLlama).
     Zephyr,
@@ -23,18 +23,17 @@ pub enum Template<'t> {
 impl<'t> Template<'t> {
     /// The family that `template` (the value of `tokenizer.chat_template`) belongs to.
     pub fn recognize(template: &'t [u8]) -> Option<Self> {
-        let text = core::str::from_utf8(template).ok()?;
+        let has = |part: &str| find(template, part).is_some();
         // Tools and thinking change what a template prints even for plain turns; none of these families' plain
         // templates mention them.
-        if text.contains("<|im_start|>") && text.contains("<|im_end|>") && !text.contains("tool") {
-            return Some(Template::ChatMl { default_system: default_system(text)? });
+        if has("<|im_start|>") && has("<|im_end|>") && !has("tool") {
+            return Some(Template::ChatMl { default_system: default_system(template)? });
         }
-        let zephyr = text.contains("'<|user|>\\n'") || text.contains("'<|user|>\n'");
-        if zephyr && text.contains("<|assistant|>") && text.contains("eos_token") {
+        let zephyr = has("'<|user|>\\n'") || has("'<|user|>\n'");
+        if zephyr && has("<|assistant|>") && has("eos_token") {
             return Some(Template::Zephyr);
         }
-        if text.contains("<|start_header_id|>") && text.contains("<|eot_id|>") && !text.contains("tool")
-        {
+        if has("<|start_header_id|>") && has("<|eot_id|>") && !has("tool") {
             return Some(Template::Llama3);
         }
         None
@@ -43,7 +42,7 @@ impl<'t> Template<'t> {
     /// Appends a conversation of one question, up to where the model's answer begins.
     pub fn render(&self, system: Option<&[u8]>, user: &[u8], out: &mut Vec<u8>) {
         let system = match (system, self) {
-            (None, Template::ChatMl { default_system: Some(text) }) => Some(text.as_bytes()),
+            (None, Template::ChatMl { default_system: Some(text) }) => Some(*text),
             (given, _) => given,
         };
         if let Some(system) = system {
@@ -71,15 +70,19 @@ impl<'t> Template<'t> {
 }
 
 /// The literal system prompt in a ChatML template: `Some(None)` if there is none, `None` if it is computed.
-fn default_system(template: &str) -> Option<Option<&str>> {
+fn default_system(template: &[u8]) -> Option<Option<&[u8]>> {
     const BEFORE: [&str; 2] = ["<|im_start|>system\\n", "<|im_start|>system\n"];
-    let Some(rest) = BEFORE.iter().find_map(|before| template.split_once(before)).map(|(_, rest)| rest)
-    else {
+    let after = |before: &&str| Some(find(template, before)? + before.len());
+    let Some(rest) = BEFORE.iter().find_map(after).and_then(|start| template.get(start..)) else {
         return Some(None);
     };
-    let (text, _) = rest.split_once("<|im_end|>")?;
-    let plain = !text.contains(['{', '}', '\'', '"', '\\']);
+    let text = rest.get(..find(rest, "<|im_end|>")?)?;
+    let plain = core::str::from_utf8(text).is_ok() && !text.iter().any(|byte| b"{}'\"\\".contains(byte));
     plain.then_some(Some(text))
+}
+
+fn find(text: &[u8], part: &str) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part.as_bytes())
 }
 
 #[cfg(test)]

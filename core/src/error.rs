@@ -1,30 +1,35 @@
 //! Every error of the engine: small enums with data, nested by area. They hold no built text; `Display` makes the one
 //! line that a person reads, and the host puts the file's name before it.
 
+use alloc::boxed::Box;
+use alloc::string::String;
 use core::fmt;
 
 pub use crate::source::SourceError;
 
-/// A name from a file, cut at 64 bytes, so that errors need no heap.
+/// A name from a file, cut at 64 bytes. Two words, so that results stay small; where there is no memory for the text it is
+/// empty.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Name(heapless::String<64>);
+pub struct Name(Box<str>);
 
 impl Name {
     /// Keeps the printable start of `bytes`: control characters and invalid UTF-8 become `?`.
     pub fn new(bytes: &[u8]) -> Self {
-        let mut name = heapless::String::new();
-        for chunk in bytes.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                let shown = if c.is_control() { '?' } else { c };
-                if name.push(shown).is_err() {
-                    return Name(name);
+        const MAX: usize = 64;
+        let mut text = String::new();
+        if text.try_reserve_exact(MAX).is_err() {
+            return Name::default();
+        }
+        for chunk in bytes.get(..bytes.len().min(4 * MAX)).unwrap_or_default().utf8_chunks() {
+            let shown = chunk.valid().chars().map(|c| if c.is_control() { '?' } else { c });
+            for c in shown.chain(chunk.invalid().first().map(|_| '?')) {
+                if text.len() + c.len_utf8() > MAX {
+                    return Name(text.into_boxed_str());
                 }
-            }
-            if !chunk.invalid().is_empty() && name.push('?').is_err() {
-                return Name(name);
+                text.push(c);
             }
         }
-        Name(name)
+        Name(text.into_boxed_str())
     }
 
     /// The name as text.

@@ -69,6 +69,7 @@ pub mod kv;
 pub mod matmul;
 pub mod model;
 pub mod ops;
+pub mod order;
 pub mod platform;
 pub mod quant;
 pub mod sampler;

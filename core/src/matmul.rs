@@ -4,9 +4,9 @@ use crate::activations::Activations;
 use crate::gguf::Tensor;
 use crate::platform::Threads;
 use crate::quant::Format;
-use crate::simd::Kernels;
 use crate::simd::portable::MAX_COLUMNS;
 use crate::simd::tiles::{Tile, Tiles};
+use crate::simd::{Kernels, RowsFn};
 use crate::source::{SourceError, Span, WeightSource};
 
 /// Rows that one thread takes at a time.
@@ -60,7 +60,7 @@ impl Matrix {
         out: &mut [f32],
     ) -> Result<(), SourceError> {
         let bytes = source.view(self.span(index, 1), None)?;
-        (self.format.dequantize)(bytes, out);
+        self.format.dequantize(bytes, out);
         Ok(())
     }
 }
@@ -78,7 +78,6 @@ pub fn matmul<'a, S: WeightSource<'a>>(
     x: &Activations,
     y: &mut [f32],
 ) -> Result<(), SourceError> {
-    let kernel = (kernels.rows)(w.format);
     let per_window = window_rows(source.window_len(), w.row_bytes).min(w.rows);
     let mut first = 0;
     while first < w.rows {
@@ -93,7 +92,7 @@ pub fn matmul<'a, S: WeightSource<'a>>(
                 let start = (tile.rows().start - first) * w.row_bytes;
                 let rows =
                     window.get(start..start + tile.rows().len() * w.row_bytes).unwrap_or_default();
-                multiply_tile(kernel, rows, w.row_bytes, x, &mut tile);
+                multiply_tile(kernels.rows, w, rows, x, &mut tile);
             }
         });
         first = after;
@@ -108,19 +107,20 @@ fn window_rows(window_len: usize, row_bytes: usize) -> usize {
 }
 
 /// A few rows times all columns; the columns go in groups that a kernel takes, the rows stay in the nearest cache.
-fn multiply_tile(
-    kernel: crate::quant::RowsFn,
-    rows: &[u8],
-    row_bytes: usize,
-    x: &Activations,
-    tile: &mut Tile<'_>,
-) {
+fn multiply_tile(kernel: RowsFn, w: &Matrix, rows: &[u8], x: &Activations, tile: &mut Tile<'_>) {
     let mut results = [0.0; TILE_ROWS * MAX_COLUMNS];
     let mut first = 0;
     while first < x.tokens() {
         let count = MAX_COLUMNS.min(x.tokens() - first);
         let columns = first..first + count;
-        kernel(rows, row_bytes, x, columns.clone(), &mut results[..tile.rows().len() * count]);
+        kernel(
+            w.format,
+            rows,
+            w.row_bytes,
+            x,
+            columns.clone(),
+            &mut results[..tile.rows().len() * count],
+        );
         for (i, token) in columns.enumerate() {
             for (y, row) in tile.column(token).iter_mut().zip(results.chunks_exact(count)) {
                 *y = row[i];

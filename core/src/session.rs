@@ -222,8 +222,9 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
     fn attention(&mut self, index: usize, layer: &Layer) -> Result<(), Error> {
         let spec = &self.model.spec;
         let b = &mut self.buffers;
-        norm_rows(&b.hidden, &layer.attention_norm, spec.norm_epsilon, &mut b.normed);
+        norm_rows(&b.hidden, self.model.vector(layer.attention_norm), spec.norm_epsilon, &mut b.normed);
         let mut run = Run {
+            model: self.model,
             kernels: self.kernels,
             platform: &self.platform,
             source: &mut self.source,
@@ -262,8 +263,14 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
 
     fn feed_forward(&mut self, layer: &Layer) -> Result<(), Error> {
         let b = &mut self.buffers;
-        norm_rows(&b.hidden, &layer.ffn_norm, self.model.spec.norm_epsilon, &mut b.normed);
+        norm_rows(
+            &b.hidden,
+            self.model.vector(layer.ffn_norm),
+            self.model.spec.norm_epsilon,
+            &mut b.normed,
+        );
         let mut run = Run {
+            model: self.model,
             kernels: self.kernels,
             platform: &self.platform,
             source: &mut self.source,
@@ -284,7 +291,7 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         let hidden = b.hidden.get(first * spec.hidden_size..(first + count) * spec.hidden_size);
         let hidden = hidden.unwrap_or_default();
         b.normed.resize(hidden.len(), 0.0);
-        norm_rows(hidden, &self.model.output_norm, spec.norm_epsilon, &mut b.normed);
+        norm_rows(hidden, self.model.vector(self.model.output_norm), spec.norm_epsilon, &mut b.normed);
         let len = count * self.model.output.matrix.rows;
         let bytes = len * 4;
         b.logits
@@ -294,6 +301,7 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         // The batch ended at `position`, so its first token stands `tokens` before it.
         let tokens = b.hidden.len() / spec.hidden_size;
         let mut run = Run {
+            model: self.model,
             kernels: self.kernels,
             platform: &self.platform,
             source: &mut self.source,
@@ -305,7 +313,8 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
 }
 
 /// Everything a matrix product needs besides its operands.
-struct Run<'r, S> {
+struct Run<'r, 'h, S> {
+    model: &'r Model<'h>,
     kernels: &'static Kernels,
     platform: &'r Platform<'r>,
     source: &'r mut S,
@@ -313,7 +322,7 @@ struct Run<'r, S> {
     first_position: usize,
 }
 
-impl<'a, S: WeightSource<'a>> Run<'_, S> {
+impl<'a, S: WeightSource<'a>> Run<'_, '_, S> {
     /// Applies several projections to the same input, which is prepared once for neighbours that want it alike.
     fn project_all(
         &mut self,
@@ -322,13 +331,14 @@ impl<'a, S: WeightSource<'a>> Run<'_, S> {
     ) -> Result<(), Error> {
         let mut prepared: Option<(Kind, bool)> = None;
         for (projection, y) in targets {
-            let wanted = (projection.matrix.format.activations, projection.wide);
+            let wanted = (projection.matrix.format.activations(), projection.wide);
             if prepared != Some(wanted) {
                 self.prepare(projection, x)?;
                 prepared = Some(wanted);
             }
             self.multiply(&projection.matrix, y)?;
-            if let Some(bias) = &projection.bias {
+            if let Some(bias) = projection.bias {
+                let bias = self.model.vector(bias);
                 y.chunks_exact_mut(bias.len()).for_each(|row| ops::add(row, bias));
             }
         }
@@ -337,7 +347,7 @@ impl<'a, S: WeightSource<'a>> Run<'_, S> {
 
     /// The first token of a text is always wide: models park huge activations on it that every later token attends to.
     fn prepare(&mut self, projection: &Projection, x: &[f32]) -> Result<(), Error> {
-        let kind = projection.matrix.format.activations;
+        let kind = projection.matrix.format.activations();
         let first_position = self.first_position;
         let wide = |token: usize| projection.wide || first_position + token == 0;
         Ok(self.activations.prepare(kind, projection.matrix.columns, x, wide)?)

@@ -24,7 +24,7 @@ fn dequantisation_is_exact() {
             bytes.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value).to_bits()).collect();
         assert_eq!(blocks.len() / format.block_bytes * format.block_len, expected.len(), "{name}");
         let mut found = vec![0.0; expected.len()];
-        (format.dequantize)(&blocks, &mut found);
+        format.dequantize(&blocks, &mut found);
         for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
             let wanted = f32::from_bits(*expected);
             // −0 and 0 weigh the same.

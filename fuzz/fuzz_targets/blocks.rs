@@ -5,6 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use picolm_core::activations::Activations;
 use picolm_core::quant::FORMATS;
+use picolm_core::simd::portable;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((&first, bytes)) = bytes.split_first() else { return };
@@ -17,17 +18,17 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     }
     let mut values = vec![0.0; rows * len];
-    (format.dequantize)(weights, &mut values);
+    format.dequantize(weights, &mut values);
     // The rest of the input drives the vector: small whole numbers, which are exact in 15 bits when the largest is 127.
     let tail = &bytes[weights.len()..];
     let x: Vec<f32> = (0..len)
         .map(|i| if i % 32 == 0 { 127.0 } else { f32::from(tail.get(i % tail.len().max(1)).copied().unwrap_or(3) as i8 / 2) })
         .collect();
     let mut prepared = Activations::default();
-    prepared.prepare(format.activations, len, &x, |_| true).expect("a small vector");
+    prepared.prepare(format.activations(), len, &x, |_| true).expect("a small vector");
     let columns = prepared.tokens();
     let mut out = vec![0.0; rows * columns];
-    (format.rows)(weights, row_bytes, &prepared, 0..columns, &mut out);
+    portable::rows(format, weights, row_bytes, &prepared, 0..columns, &mut out);
     for (row, parts) in values.chunks(len).zip(out.chunks(columns)) {
         let exact: f64 = row.iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
         let scale: f64 = row.iter().zip(&x).map(|(w, x)| f64::from(w.abs()) * f64::from(x.abs())).sum();
@@ -54,5 +55,5 @@ fn cancelled(name: &str, weights: &[u8]) -> f64 {
 }
 
 fn half(bits: u16) -> f64 {
-    f64::from(picolm_core::simd::portable::half_to_f32(bits)).abs()
+    f64::from(portable::half_to_f32(bits)).abs()
 }

@@ -253,3 +253,11 @@ pub fn panic(info: &PanicInfo<'_>) -> ! {
     say(b"\n");
     exit(101)
 }
+
+/// What a precompiled `alloc` asks for, since it was compiled for panics that unwind. Here they end the process first.
+///
+/// A build of `alloc` with `-Cpanic=abort` does not ask, and the linker drops this.
+#[unsafe(no_mangle)]
+extern "C" fn _Unwind_Resume() -> ! {
+    exit(101)
+}

@@ -4,7 +4,9 @@ mod ci;
 mod demo;
 mod fixtures;
 mod oracle;
+mod raw;
 mod run;
+mod sizes;
 mod smollm;
 mod test;
 #[cfg_attr(
@@ -53,6 +55,12 @@ const CHORES: &[Chore] = &[
         arguments: "[DIR] [--tinyllama FILE]",
         about: "write the synthetic models of the tests (default: target/fixtures)",
         run: fixtures::run,
+    },
+    Chore {
+        name: "sizes",
+        arguments: "[TARGET...]",
+        about: "build the command without libc for each target, and hold its size against the ceiling",
+        run: sizes::run,
     },
     Chore {
         name: "oracle",

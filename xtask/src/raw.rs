@@ -39,7 +39,11 @@ pub(crate) static TARGETS: &[RawTarget] = &[
     RawTarget {
         name: "aarch64",
         triple: "aarch64-unknown-linux-gnu",
-        qemu: if cfg!(target_arch = "aarch64") { &[] } else { &["qemu-aarch64-static", "-cpu", "cortex-a53"] },
+        qemu: if cfg!(target_arch = "aarch64") {
+            &[]
+        } else {
+            &["qemu-aarch64-static", "-cpu", "cortex-a53"]
+        },
         rustflags: &[],
     },
     RawTarget {
@@ -91,6 +95,15 @@ pub(crate) static CHECK: Program<'_> = Program {
     kind: "--example",
     name: "raw-check",
     features: "check",
+    profile: "raw",
+};
+
+/// The command itself.
+pub(crate) static PICOLM: Program<'_> = Program {
+    package: "picolm-cli",
+    kind: "--bin",
+    name: "picolm-raw",
+    features: "raw",
     profile: "raw",
 };
 
@@ -151,7 +164,7 @@ pub(crate) fn build(
     let mut command = Command::new(&toolchain.cargo);
     command.current_dir(root).args(["build", "--package", program.package]);
     command.args([program.kind, program.name, "--profile", program.profile]);
-    command.args(["--features", program.features, "--target", target.triple]);
+    command.args(["--no-default-features", "--features", program.features, "--target", target.triple]);
     command.arg("--target-dir").arg(&target_dir);
     command.env("RUSTC", &toolchain.rustc).env("CARGO_ENCODED_RUSTFLAGS", toolchain.flags(root, target));
     if toolchain.build_std {

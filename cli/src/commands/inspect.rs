@@ -6,38 +6,39 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 
 use picolm_core::model::Model;
+use picolm_core::order::sorted;
 
 use crate::decimal::Decimal;
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::json::Json;
-use crate::loaded::Loaded;
+use crate::loaded::{self, Loaded};
 use crate::options::Options;
 
 /// A format in the file: its name, tensors and bytes.
 type Share = (&'static str, usize, u64);
 
 pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failure> {
-    Loaded::with(host, options.model, |loaded| {
-        let model = &loaded.model;
-        let threads = picolm_core::platform::SingleThread;
-        let session = loaded.session(host, &threads, options.limits)?;
-        let memory = Memory {
-            weights: model.gguf.tensors().iter().map(|tensor| tensor.bytes()).sum(),
-            per_token: model.weight_bytes_per_token(),
-            header: model.gguf.header_len(),
-            kv: session.cache().full_bytes(),
-            kv_type: session.cache().kind().name(),
-            context: session.context(),
-            buffers: session.buffer_bytes(),
-        };
-        let name = model.gguf.string("general.name").ok().flatten().unwrap_or_default();
-        let text = match options.json {
-            true => json(model, name, &shares(model), &memory),
-            false => table(model, name, &shares(model), &memory),
-        };
-        crate::write(host, &text)
-    })
+    let file = loaded::open(host, options)?;
+    let loaded = &Loaded::new(options.model, file.as_ref())?;
+    let model = &loaded.model;
+    let threads = picolm_core::platform::SingleThread;
+    let session = loaded.session(host, &threads, options.limits)?;
+    let memory = Memory {
+        weights: model.gguf.tensors().iter().map(|tensor| tensor.bytes()).sum(),
+        per_token: model.weight_bytes_per_token(),
+        header: model.gguf.header_len(),
+        kv: session.cache().full_bytes(),
+        kv_type: session.cache().kind().name(),
+        context: session.context(),
+        buffers: session.buffer_bytes(),
+    };
+    let name = model.gguf.string("general.name").ok().flatten().unwrap_or_default();
+    let text = match options.json {
+        true => json(model, name, &shares(model), &memory),
+        false => table(model, name, &shares(model), &memory),
+    };
+    crate::write(host, &text)
 }
 
 /// Bytes by part.
@@ -59,8 +60,9 @@ fn shares(model: &Model<'_>) -> Vec<Share> {
             None => shares.push((tensor.format.name, 1, tensor.bytes())),
         }
     }
-    shares.sort_unstable_by_key(|share| core::cmp::Reverse(share.2));
-    shares
+    let bytes = |index: usize| shares.get(index).map(|share| share.2);
+    let order = sorted(shares.len(), &mut |a, b| bytes(b).cmp(&bytes(a))).unwrap_or_default();
+    order.iter().filter_map(|&index| shares.get(index as usize).copied()).collect()
 }
 
 fn table(model: &Model<'_>, name: &[u8], shares: &[Share], memory: &Memory) -> String {

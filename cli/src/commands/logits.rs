@@ -4,11 +4,13 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use picolm_core::order::sorted;
+
 use crate::decimal::Decimal;
 use crate::failure::Failure;
 use crate::host::Host;
-use crate::json::Json;
-use crate::loaded::Loaded;
+use crate::json::{Json, quote};
+use crate::loaded::{self, Loaded};
 use crate::options::Options;
 
 pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failure> {
@@ -16,37 +18,35 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
         Some(_) => Vec::new(),
         None => crate::prompt(host, options)?,
     };
-    Loaded::with(host, options.model, |loaded| {
-        let tokens = match &options.token_ids {
-            Some(ids) => ids.clone(),
-            None => loaded.prompt_tokens(&text, options)?,
-        };
-        let threads = host.threads(options.threads);
-        let mut session = loaded.session(host, &threads, options.limits)?;
-        let logits = session.evaluate(&tokens).map_err(|error| loaded.fail(error))?;
-        let hash = format!("{:016x}", hash(logits));
-        if options.hash && !options.json {
-            return crate::write(host, &(hash + "\n"));
-        }
-        let top = top(logits, options.top);
-        if options.json {
-            return crate::write(host, &json(&tokens, &top, &hash));
-        }
-        let mut text = String::new();
-        for (id, logit) in top {
-            let mut piece = Vec::new();
-            loaded.model.tokenizer.decode(id, true, &mut piece);
-            let piece = String::from_utf8_lossy(&piece);
-            text.push_str(&format!(
-                "{id:>8} {:>12} {piece:?}\n",
-                format!("{}", Decimal(logit.into(), 6))
-            ));
-        }
-        crate::write(host, &text)
-    })
+    let file = loaded::open(host, options)?;
+    let loaded = &Loaded::new(options.model, file.as_ref())?;
+    let tokens = match &options.token_ids {
+        Some(ids) => ids.clone(),
+        None => loaded.prompt_tokens(&text, options)?,
+    };
+    let threads = host.threads(options.threads);
+    let mut session = loaded.session(host, &threads, options.limits)?;
+    let logits = session.evaluate(&tokens).map_err(|error| loaded.fail(error))?;
+    let hash = format!("{:016x}", hash(logits));
+    if options.hash && !options.json {
+        return crate::write(host, &(hash + "\n"));
+    }
+    let top = top(logits, options.top);
+    if options.json {
+        return crate::write(host, &to_json(&tokens, &top, &hash));
+    }
+    let mut text = String::new();
+    for (id, logit) in top {
+        let mut piece = Vec::new();
+        loaded.model.tokenizer.decode(id, true, &mut piece);
+        text.push_str(&format!("{id:>8} {:>12} ", format!("{}", Decimal(logit.into(), 6))));
+        quote(&piece, &mut text);
+        text.push('\n');
+    }
+    crate::write(host, &text)
 }
 
-fn json(tokens: &[u32], top: &[(u32, f32)], hash: &str) -> String {
+fn to_json(tokens: &[u32], top: &[(u32, f32)], hash: &str) -> String {
     Json::object(|json| {
         json.list("tokens", |list| tokens.iter().for_each(|token| list.item(token)));
         json.list("top", |list| {
@@ -63,10 +63,9 @@ fn json(tokens: &[u32], top: &[(u32, f32)], hash: &str) -> String {
 
 /// The `count` largest logits, the largest first, equal ones in the order of their ids.
 fn top(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
-    let mut all: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
-    all.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    all.truncate(count);
-    all
+    let logit = |index: usize| logits.get(index).copied().unwrap_or(f32::NEG_INFINITY);
+    let order = sorted(logits.len(), &mut |a, b| logit(b).total_cmp(&logit(a))).unwrap_or_default();
+    order.iter().take(count).map(|&id| (id, logit(id as usize))).collect()
 }
 
 /// FNV-1a over the little-endian bits of the logits; all that are no numbers count alike.

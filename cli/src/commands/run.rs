@@ -13,33 +13,33 @@ use picolm_core::tokenizer::TextDecoder;
 use crate::decimal::Decimal;
 use crate::failure::Failure;
 use crate::host::{Host, Stream};
-use crate::loaded::Loaded;
+use crate::loaded::{self, Loaded};
 use crate::options::Options;
 
 pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failure> {
     let start = host.clock().now_ns();
     let prompt = crate::prompt(host, options)?;
-    Loaded::with(host, options.model, |loaded| {
-        let text = match options.chat {
-            true => chat_text(loaded, &prompt, options)?,
-            false => prompt,
-        };
-        let tokens = loaded.prompt_tokens(&text, options)?;
-        let threads = host.threads(options.threads);
-        let session = loaded.session(host, &threads, options.limits)?;
-        let loaded_at = host.clock().now_ns();
-        if options.verbose {
-            describe(host, loaded, &session, threads.count(), loaded_at - start);
-        }
-        let mut sampler = Sampler::new(options.sampling, loaded.model.tokenizer.len())
-            .map_err(|error| loaded.fail(error))?;
-        tokens.iter().for_each(|&token| sampler.accept(token));
-        let mut generation =
-            Generation { host, loaded, session, sampler, prefill_ns: 0, decode_ns: 0, generated: 0 };
-        let result = generation.run(&tokens, options.max_tokens);
-        generation.summary(&tokens, start);
-        result
-    })
+    let file = loaded::open(host, options)?;
+    let loaded = &Loaded::new(options.model, file.as_ref())?;
+    let text = match options.chat {
+        true => chat_text(loaded, &prompt, options)?,
+        false => prompt,
+    };
+    let tokens = loaded.prompt_tokens(&text, options)?;
+    let threads = host.threads(options.threads);
+    let session = loaded.session(host, &threads, options.limits)?;
+    let loaded_at = host.clock().now_ns();
+    if options.verbose {
+        describe(host, loaded, &session, threads.count(), loaded_at - start);
+    }
+    let mut sampler = Sampler::new(options.sampling, loaded.model.tokenizer.len())
+        .map_err(|error| loaded.fail(error))?;
+    tokens.iter().for_each(|&token| sampler.accept(token));
+    let mut generation =
+        Generation { host, loaded, session, sampler, prefill_ns: 0, decode_ns: 0, generated: 0 };
+    let result = generation.run(&tokens, options.max_tokens);
+    generation.summary(&tokens, start);
+    result
 }
 
 /// The prompt as the model's chat template writes it.

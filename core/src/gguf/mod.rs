@@ -13,6 +13,7 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use crate::error::{GgufError, Name};
+use crate::order::sorted;
 use crate::quant::{self, Format};
 use crate::source::{Span, WeightSource};
 use cursor::Cursor;
@@ -268,7 +269,7 @@ impl<'h> Gguf<'h> {
         for info in infos {
             self.tensors.push(info.place(data, alignment, file_len)?);
         }
-        check_names(self.tensors.iter().map(|tensor| tensor.name))?;
+        check_names(self.tensors.len(), &|index| Some(self.tensors.get(index)?.name.as_bytes()))?;
         check_overlap(&self.tensors)
     }
 }
@@ -334,7 +335,7 @@ fn read_metadata<'h>(
         let kind = cursor.u32()?;
         metadata.push((key, Value::read(cursor, key, kind)?));
     }
-    check_names(metadata.iter().map(|(key, _)| *key))?;
+    check_names(metadata.len(), &|index| Some(metadata.get(index)?.0.as_bytes()))?;
     Ok(metadata)
 }
 
@@ -369,24 +370,27 @@ fn read_name<'h>(cursor: &mut Cursor<'h>) -> Result<&'h str, GgufError> {
     }
 }
 
-fn check_names<'h>(names: impl Iterator<Item = &'h str>) -> Result<(), GgufError> {
-    let mut sorted = Vec::new();
-    sorted.try_reserve_exact(names.size_hint().0).map_err(|_| GgufError::OutOfMemory)?;
-    sorted.extend(names);
-    sorted.sort_unstable();
-    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(GgufError::Duplicate(Name::new(pair[0].as_bytes()))),
+/// Refuses a name that stands twice.
+fn check_names<'n>(count: usize, name: &dyn Fn(usize) -> Option<&'n [u8]>) -> Result<(), GgufError> {
+    let order = sorted(count, &mut |a, b| name(a).cmp(&name(b))).ok_or(GgufError::OutOfMemory)?;
+    let twice = order.windows(2).find(|pair| name(pair[0] as usize) == name(pair[1] as usize));
+    match twice.and_then(|pair| name(pair[0] as usize)) {
+        Some(name) => Err(GgufError::Duplicate(Name::new(name))),
         None => Ok(()),
     }
 }
 
+/// Refuses a tensor that begins inside another one.
 fn check_overlap(tensors: &[Tensor<'_>]) -> Result<(), GgufError> {
-    let mut order: Vec<&Tensor<'_>> = Vec::new();
-    order.try_reserve_exact(tensors.len()).map_err(|_| GgufError::OutOfMemory)?;
-    order.extend(tensors.iter());
-    order.sort_unstable_by_key(|tensor| tensor.offset);
-    match order.windows(2).find(|pair| pair[0].offset + pair[0].bytes() > pair[1].offset) {
-        Some(pair) => Err(GgufError::Overlap(Name::new(pair[1].name.as_bytes()))),
-        None => Ok(()),
+    let start = |index: usize| tensors.get(index).map_or(0, |tensor| tensor.offset);
+    let order =
+        sorted(tensors.len(), &mut |a, b| start(a).cmp(&start(b))).ok_or(GgufError::OutOfMemory)?;
+    let mut end = 0;
+    for tensor in order.iter().filter_map(|&index| tensors.get(index as usize)) {
+        if tensor.offset < end {
+            return Err(GgufError::Overlap(Name::new(tensor.name.as_bytes())));
+        }
+        end = tensor.offset + tensor.bytes();
     }
+    Ok(())
 }

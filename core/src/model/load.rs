@@ -3,10 +3,11 @@
 use alloc::vec::Vec;
 use core::fmt::Write;
 
-use super::{Layer, Model, Projection, Rope, Spec};
+use super::{Layer, Model, Projection, Rope, Spec, Vector};
 use crate::error::{Error, ModelError, Name};
 use crate::gguf::{Gguf, Tensor};
 use crate::matmul::Matrix;
+use crate::order::sorted;
 use crate::source::WeightSource;
 use crate::tokenizer::Tokenizer;
 
@@ -34,12 +35,14 @@ impl<'h> Model<'h> {
         };
         let output = Projection { matrix: output, bias: None, wide: false };
         let factors = match gguf.tensor("rope_freqs.weight") {
-            Some(_) => Some(loader.vector("rope_freqs.weight", spec.rope_dims / 2)?),
-            None => None,
+            Some(_) => loader.vector("rope_freqs.weight", spec.rope_dims / 2)?,
+            None => Vector { start: 0, len: 0 },
         };
         loader.finish()?;
-        let rope = Rope::new(&spec, factors.as_deref())?;
-        Ok(Model { spec, tokenizer, embedding, layers, output_norm, output, rope, gguf })
+        let constants = loader.constants;
+        let factors = constants.get(factors.start as usize..(factors.start + factors.len) as usize);
+        let rope = Rope::new(&spec, factors.unwrap_or_default())?;
+        Ok(Model { spec, tokenizer, embedding, layers, output_norm, output, rope, constants, gguf })
     }
 }
 
@@ -49,20 +52,20 @@ struct Loader<'l, 'h, S> {
     /// Indices of `tensors` in the order of their names.
     by_name: Vec<u32>,
     used: Vec<bool>,
+    constants: Vec<f32>,
     source: &'l mut S,
 }
 
 impl<'l, 'h, 'a, S: WeightSource<'a>> Loader<'l, 'h, S> {
     fn new(gguf: &'l Gguf<'h>, source: &'l mut S) -> Result<Self, ModelError> {
         let tensors = gguf.tensors();
-        let mut by_name = Vec::new();
-        reserve(&mut by_name, tensors.len())?;
-        by_name.extend(0..tensors.len() as u32);
-        by_name.sort_unstable_by_key(|&i| tensors.get(i as usize).map(|tensor| tensor.name));
+        let name = |index: usize| tensors.get(index).map(|tensor| tensor.name.as_bytes());
+        let by_name = sorted(tensors.len(), &mut |a, b| name(a).cmp(&name(b)));
+        let by_name = by_name.ok_or(ModelError::OutOfMemory { bytes: 4 * tensors.len() })?;
         let mut used = Vec::new();
         reserve(&mut used, tensors.len())?;
         used.resize(tensors.len(), false);
-        Ok(Loader { tensors, by_name, used, source })
+        Ok(Loader { tensors, by_name, used, constants: Vec::new(), source })
     }
 
     fn find(&mut self, name: &str) -> Option<&'l Tensor<'h>> {
@@ -92,14 +95,15 @@ impl<'l, 'h, 'a, S: WeightSource<'a>> Loader<'l, 'h, S> {
         self.tensor(name, columns, rows).map(Matrix::from)
     }
 
-    /// A tensor of one row, as floats.
-    fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, Error> {
+    /// A tensor of one row, as floats among the constants.
+    fn vector(&mut self, name: &str, len: usize) -> Result<Vector, Error> {
         let tensor = self.tensor(name, len, 1)?;
-        let mut vector = Vec::new();
-        reserve(&mut vector, len)?;
-        vector.resize(len, 0.0);
-        (tensor.format.dequantize)(self.source.view(tensor.span(0, 1), None)?, &mut vector);
-        Ok(vector)
+        let start = self.constants.len();
+        reserve(&mut self.constants, len)?;
+        self.constants.resize(start + len, 0.0);
+        let bytes = self.source.view(tensor.span(0, 1), None)?;
+        tensor.format.dequantize(bytes, self.constants.get_mut(start..).unwrap_or_default());
+        Ok(Vector { start: start as u32, len: len as u32 })
     }
 
     fn projection(
@@ -154,5 +158,5 @@ fn name(layer: usize, part: &str, kind: &str) -> heapless::String<64> {
 }
 
 fn reserve<T>(vec: &mut Vec<T>, len: usize) -> Result<(), ModelError> {
-    vec.try_reserve_exact(len).map_err(|_| ModelError::OutOfMemory { bytes: len * size_of::<T>() })
+    vec.try_reserve(len).map_err(|_| ModelError::OutOfMemory { bytes: len * size_of::<T>() })
 }

@@ -27,18 +27,27 @@ pub struct Model<'h> {
     /// One entry a layer.
     pub layers: Vec<Layer>,
     /// Scale of the last norm: `[hidden_size]`.
-    pub output_norm: Vec<f32>,
+    pub output_norm: Vector,
     /// Hidden state to logits; the embeddings again where they are tied.
     pub output: Projection,
     /// Rotary position embedding.
     pub rope: Rope,
+    /// The floats of all [`Vector`]s: one allocation, whatever the number of layers.
+    constants: Vec<f32>,
+}
+
+/// A norm's or bias's place among the model's constants.
+#[derive(Debug, Clone, Copy)]
+pub struct Vector {
+    start: u32,
+    len: u32,
 }
 
 /// The weights of one layer.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Layer {
     /// Scale of the norm before attention: `[hidden_size]`.
-    pub attention_norm: Vec<f32>,
+    pub attention_norm: Vector,
     /// `[heads · head_dim]` rows.
     pub query: Projection,
     /// `[kv_heads · head_dim]` rows.
@@ -48,7 +57,7 @@ pub struct Layer {
     /// `[hidden_size]` rows.
     pub attention_output: Projection,
     /// Scale of the norm before the feed-forward network: `[hidden_size]`.
-    pub ffn_norm: Vec<f32>,
+    pub ffn_norm: Vector,
     /// `[ffn_size]` rows.
     pub gate: Projection,
     /// `[ffn_size]` rows.
@@ -58,18 +67,24 @@ pub struct Layer {
 }
 
 /// A matrix and, where the model has one, the bias that is added to its result.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Projection {
     /// The matrix.
     pub matrix: Matrix,
     /// One float a row.
-    pub bias: Option<Vec<f32>>,
+    pub bias: Option<Vector>,
     /// Whether its inputs get 15 bits where the format's kind leaves the choice. Keys and values stay in the cache, so
     /// their errors meet every later token; their matrices are small.
     pub wide: bool,
 }
 
 impl Model<'_> {
+    /// The floats of a norm or bias.
+    pub fn vector(&self, vector: Vector) -> &[f32] {
+        let start = vector.start as usize;
+        self.constants.get(start..start + vector.len as usize).unwrap_or_default()
+    }
+
     /// All weight matrices in the order of their use, the output last; a tied output counts.
     pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
         let layers = self.layers.iter().flat_map(|layer| {

@@ -21,7 +21,7 @@ impl Rope {
     /// # Errors
     ///
     /// [`ModelError::OutOfMemory`].
-    pub fn new(spec: &Spec, factors: Option<&[f32]>) -> Result<Self, ModelError> {
+    pub fn new(spec: &Spec, factors: &[f32]) -> Result<Self, ModelError> {
         let pairs = spec.rope_dims / 2;
         let mut frequencies = Vec::new();
         frequencies
@@ -29,7 +29,7 @@ impl Rope {
             .map_err(|_| ModelError::OutOfMemory { bytes: 8 * pairs })?;
         for i in 0..pairs {
             let exponent = -((2 * i) as f64) / spec.rope_dims as f64;
-            let factor = factors.and_then(|factors| factors.get(i)).map_or(1.0, |&x| f64::from(x));
+            let factor = factors.get(i).map_or(1.0, |&x| f64::from(x));
             let scale = f64::from(spec.rope_scale) * factor;
             frequencies.push(libm::pow(f64::from(spec.rope_base), exponent) / scale);
         }

@@ -23,7 +23,7 @@ mod q8_0;
 mod tq1_0;
 mod tq2_0;
 
-use crate::activations::{Activations, Kind};
+use crate::activations::Kind;
 use crate::simd::portable;
 
 /// Every supported format. A new one is a file and its line here.
@@ -47,17 +47,6 @@ pub static FORMATS: &[Format] = &[
     tq2_0::FORMAT,
 ];
 
-/// Multiplies whole rows of weights with some columns of activations.
-///
-/// `weights` holds `row_bytes` for each row; `out` takes `[row][column]` for the columns `columns`.
-pub type RowsFn = fn(
-    weights: &[u8],
-    row_bytes: usize,
-    x: &Activations,
-    columns: core::ops::Range<usize>,
-    out: &mut [f32],
-);
-
 /// One storage format.
 #[derive(Debug)]
 pub struct Format {
@@ -69,12 +58,29 @@ pub struct Format {
     pub block_len: usize,
     /// Bytes of a block.
     pub block_bytes: usize,
-    /// How activations are prepared for this format's dot product.
-    pub activations: Kind,
-    /// Turns whole blocks into floats; stops at the shorter of the two.
-    pub dequantize: fn(&[u8], &mut [f32]),
-    /// The portable kernel.
-    pub rows: RowsFn,
+    /// How a block unpacks.
+    pub unpack: Unpack,
+}
+
+/// How the bytes of a format become numbers; the three shapes of blocks there are.
+#[derive(Debug, Clone, Copy)]
+pub enum Unpack {
+    /// Floats, one by one: up to 16 of them.
+    Float(fn(&[u8], &mut [f32; 16])),
+    /// Blocks of 32 small integers q: value = `scale`·q + `min`.
+    Block32 {
+        /// Writes the integers of a block and returns `(scale, min)`.
+        unpack: fn(&[u8], &mut [i8; 32]) -> (f32, f32),
+        /// Whether `min` can differ from zero.
+        has_min: bool,
+    },
+    /// Superblocks of 256 small integers q in 16 groups: value = `scale`·`scales[g]`·q − `min`·`mins[g]`.
+    Block256 {
+        /// Unpacks a superblock.
+        unpack: fn(&[u8], &mut Super),
+        /// Whether `min` can differ from zero.
+        has_min: bool,
+    },
 }
 
 /// The format with GGUF's type number `id`.
@@ -107,7 +113,7 @@ pub fn type_name(id: u32) -> &'static str {
 }
 
 /// A fixed number of bytes: one block as it lies in the file.
-pub trait Block: Sized + 'static {
+trait Block: Sized + 'static {
     /// Bytes of a block.
     const BYTES: usize;
 
@@ -123,31 +129,31 @@ impl<const N: usize> Block for [u8; N] {
     }
 }
 
-/// Floats, one by one: F32, F16, BF16.
-pub trait FloatFormat: 'static {
+/// A format of floats.
+trait FloatFormat: 'static {
     /// The bytes of one element.
     type Element: Block;
     /// The element's value.
     fn value(element: &Self::Element) -> f32;
 }
 
-/// Blocks of 32 small integers with one scale: value = `scale`·q + `min`.
-pub trait Format32: 'static {
+/// A format of blocks of 32.
+trait Format32: 'static {
     /// The bytes of one block.
     type Block: Block;
-    /// Whether `min` can differ from zero.
+    /// Whether the minimum can differ from zero.
     const HAS_MIN: bool;
     /// Writes the integers and returns `(scale, min)`.
     fn unpack(block: &Self::Block, q: &mut [i8; 32]) -> (f32, f32);
 }
 
-/// Superblocks of 256 small integers in 16 groups: value = `scale`·`scales[g]`·q − `min`·`mins[g]`.
-pub trait Format256: 'static {
+/// A format of superblocks of 256.
+trait Format256: 'static {
     /// The bytes of one superblock.
     type Block: Block;
-    /// Whether `min` can differ from zero.
+    /// Whether the minima can differ from zero.
     const HAS_MIN: bool;
-    /// Unpacks the block.
+    /// Unpacks the block; groups whose scale is not written keep 1.
     fn unpack(block: &Self::Block, out: &mut Super);
 }
 
@@ -174,38 +180,82 @@ impl Default for Super {
 
 impl Format {
     const fn float<F: FloatFormat>(name: &'static str, id: u32) -> Self {
-        Format {
-            name,
-            id,
-            block_len: 1,
-            block_bytes: F::Element::BYTES,
-            activations: Kind::Float,
-            dequantize: portable::dequantize_float::<F>,
-            rows: portable::rows_float::<F>,
-        }
+        let unpack = |bytes: &[u8], out: &mut [f32; 16]| {
+            for (value, element) in out.iter_mut().zip(F::Element::split(bytes)) {
+                *value = F::value(element);
+            }
+        };
+        Format { name, id, block_len: 1, block_bytes: F::Element::BYTES, unpack: Unpack::Float(unpack) }
     }
 
     const fn block32<F: Format32>(name: &'static str, id: u32) -> Self {
-        Format {
-            name,
-            id,
-            block_len: 32,
-            block_bytes: F::Block::BYTES,
-            activations: Kind::Q32,
-            dequantize: portable::dequantize32::<F>,
-            rows: portable::rows32::<F>,
-        }
+        let unpack = |bytes: &[u8], q: &mut [i8; 32]| match F::Block::split(bytes) {
+            [block, ..] => F::unpack(block, q),
+            [] => (0.0, 0.0),
+        };
+        let unpack = Unpack::Block32 { unpack, has_min: F::HAS_MIN };
+        Format { name, id, block_len: 32, block_bytes: F::Block::BYTES, unpack }
     }
 
     const fn block256<F: Format256>(name: &'static str, id: u32) -> Self {
-        Format {
-            name,
-            id,
-            block_len: 256,
-            block_bytes: F::Block::BYTES,
-            activations: Kind::Q256,
-            dequantize: portable::dequantize256::<F>,
-            rows: portable::rows256::<F>,
+        let unpack = |bytes: &[u8], out: &mut Super| {
+            if let [block, ..] = F::Block::split(bytes) {
+                F::unpack(block, out);
+            }
+        };
+        let unpack = Unpack::Block256 { unpack, has_min: F::HAS_MIN };
+        Format { name, id, block_len: 256, block_bytes: F::Block::BYTES, unpack }
+    }
+
+    /// How activations are prepared for this format's dot product.
+    pub fn activations(&self) -> Kind {
+        match self.unpack {
+            Unpack::Float(_) => Kind::Float,
+            Unpack::Block32 { .. } => Kind::Q32,
+            Unpack::Block256 { .. } => Kind::Q256,
+        }
+    }
+
+    /// Turns whole blocks into floats; stops at the shorter of the two.
+    pub fn dequantize(&self, bytes: &[u8], out: &mut [f32]) {
+        match self.unpack {
+            Unpack::Float(unpack) => {
+                let parts = bytes.chunks(16 * self.block_bytes).zip(out.chunks_mut(16));
+                for (bytes, values) in parts {
+                    let mut unpacked = [0.0; 16];
+                    unpack(bytes, &mut unpacked);
+                    let len = values.len().min(bytes.len() / self.block_bytes);
+                    values[..len].copy_from_slice(&unpacked[..len]);
+                }
+            }
+            Unpack::Block32 { unpack, .. } => {
+                let mut q = [0; 32];
+                let blocks = bytes.chunks_exact(self.block_bytes).zip(out.as_chunks_mut::<32>().0);
+                for (block, values) in blocks {
+                    let (scale, min) = unpack(block, &mut q);
+                    for (value, &q) in values.iter_mut().zip(&q) {
+                        *value = f32::from(q) * scale + min;
+                    }
+                }
+            }
+            Unpack::Block256 { unpack, .. } => {
+                let mut unpacked = Super::default();
+                let blocks = bytes.chunks_exact(self.block_bytes).zip(out.as_chunks_mut::<256>().0);
+                for (block, values) in blocks {
+                    unpack(block, &mut unpacked);
+                    unpacked.dequantize(values);
+                }
+            }
+        }
+    }
+}
+
+impl Super {
+    fn dequantize(&self, values: &mut [f32; 256]) {
+        for (i, value) in values.iter_mut().enumerate() {
+            let scale = self.scale * f32::from(self.scales[i / 16]);
+            let min = self.min * f32::from(self.mins[i / 16]);
+            *value = scale * f32::from(self.q[i]) - min;
         }
     }
 }

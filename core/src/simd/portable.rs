@@ -5,7 +5,7 @@
 use core::ops::Range;
 
 use crate::activations::{Activations, Column32, Column256};
-use crate::quant::{Block, FloatFormat, Format32, Format256, Super};
+use crate::quant::{Format, Super, Unpack};
 
 /// Lanes in which products of floats are summed.
 pub const LANES: usize = 16;
@@ -52,169 +52,160 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     sum_lanes(lanes)
 }
 
-/// Dequantises elements that are floats already.
-pub(crate) fn dequantize_float<F: FloatFormat>(bytes: &[u8], out: &mut [f32]) {
-    for (element, value) in F::Element::split(bytes).iter().zip(out) {
-        *value = F::value(element);
-    }
-}
-
-/// Dequantises blocks of 32.
-pub(crate) fn dequantize32<F: Format32>(bytes: &[u8], out: &mut [f32]) {
-    let mut q = [0; 32];
-    for (block, values) in F::Block::split(bytes).iter().zip(out.as_chunks_mut::<32>().0) {
-        let (scale, min) = F::unpack(block, &mut q);
-        for (value, &q) in values.iter_mut().zip(&q) {
-            *value = f32::from(q) * scale + if F::HAS_MIN { min } else { 0.0 };
-        }
-    }
-}
-
-/// Dequantises superblocks of 256.
-pub(crate) fn dequantize256<F: Format256>(bytes: &[u8], out: &mut [f32]) {
-    let mut unpacked = Super::default();
-    for (block, values) in F::Block::split(bytes).iter().zip(out.as_chunks_mut::<256>().0) {
-        F::unpack(block, &mut unpacked);
-        for (i, value) in values.iter_mut().enumerate() {
-            let scale = unpacked.scale * f32::from(unpacked.scales[i / 16]);
-            let min = unpacked.min * f32::from(unpacked.mins[i / 16]);
-            *value = scale * f32::from(unpacked.q[i]) - if F::HAS_MIN { min } else { 0.0 };
-        }
-    }
-}
-
-/// Rows of floats: 16 lanes, then the tree.
-pub(crate) fn rows_float<F: FloatFormat>(
-    weights: &[u8],
-    row_bytes: usize,
-    x: &Activations,
-    columns: Range<usize>,
-    out: &mut [f32],
-) {
-    let count = columns.len();
-    for (row, out) in weights.chunks_exact(row_bytes).zip(out.chunks_exact_mut(count)) {
-        let row = F::Element::split(row);
-        for (column, out) in columns.clone().zip(out) {
-            let x = x.float(column);
-            let mut lanes = [0.0; LANES];
-            for (w, x) in row.chunks(LANES).zip(x.chunks(LANES)) {
-                for (lane, (w, x)) in lanes.iter_mut().zip(w.iter().zip(x)) {
-                    *lane += F::value(w) * x;
-                }
-            }
-            *out = sum_lanes(lanes);
-        }
-    }
-}
-
 /// Most columns that one call of a kernel takes.
 pub const MAX_COLUMNS: usize = 32;
 
-/// Rows of blocks of 32. For each block: t = scale·Σwx (+ min·Σx), then sum += x_scale·t, block after block.
-pub(crate) fn rows32<F: Format32>(
+/// Multiplies whole rows of weights of a format with the vectors `columns`; `out` takes `[row][column]`.
+pub fn rows(
+    format: &Format,
     weights: &[u8],
     row_bytes: usize,
     x: &Activations,
     columns: Range<usize>,
     out: &mut [f32],
 ) {
-    let first = columns.start;
-    let count = columns.len().min(MAX_COLUMNS);
-    let mut views = [Column32::default(); MAX_COLUMNS];
-    for (i, view) in views.iter_mut().take(count).enumerate() {
-        *view = x.column32(first + i);
-    }
-    let mut w = [0; 32];
-    for (row, out) in weights.chunks_exact(row_bytes).zip(out.chunks_exact_mut(count)) {
-        out.fill(0.0);
-        for (b, block) in F::Block::split(row).iter().enumerate() {
-            let (scale, min) = F::unpack(block, &mut w);
-            let w = w.map(i16::from);
-            for (view, sum) in views.iter().zip(out.iter_mut()) {
-                let (Some(q), Some(x_scale), Some(x_sum)) =
-                    (view.q.get(b), view.scales.get(b), view.sums.get(b))
-                else {
-                    continue;
-                };
-                let mut t = scale * dot_integers(&w, q) as f32;
-                if F::HAS_MIN {
-                    t += min * *x_sum as f32;
-                }
-                *sum += x_scale * t;
-            }
+    let columns = columns.start..columns.end.min(columns.start + MAX_COLUMNS);
+    let rows = weights.chunks_exact(row_bytes).zip(out.chunks_exact_mut(columns.len().max(1)));
+    match format.unpack {
+        Unpack::Float(unpack) => {
+            rows.for_each(|(row, out)| {
+                row_float(unpack, format.block_bytes, row, x, columns.clone(), out)
+            });
+        }
+        Unpack::Block32 { unpack, has_min } => {
+            let mut views = [Column32::default(); MAX_COLUMNS];
+            views.iter_mut().zip(columns).for_each(|(view, column)| *view = x.column32(column));
+            rows.for_each(|(row, out)| {
+                row32(unpack, has_min, row.chunks_exact(format.block_bytes), &views, out)
+            });
+        }
+        Unpack::Block256 { unpack, has_min } => {
+            let mut views = [Column256::default(); MAX_COLUMNS];
+            views.iter_mut().zip(columns).for_each(|(view, column)| *view = x.column256(column));
+            let mut w = Super::default();
+            rows.for_each(|(row, out)| {
+                row256(unpack, has_min, row.chunks_exact(format.block_bytes), &mut w, &views, out);
+            });
         }
     }
 }
 
-/// Rows of superblocks of 256. For each superblock, in integers: s = Σ scales·steps·Σwx and m = Σ mins·steps·Σx; then
-/// t = scale·s (− min·m), and sum += x_scale·t.
-pub(crate) fn rows256<F: Format256>(
-    weights: &[u8],
-    row_bytes: usize,
+/// A row of floats: 16 lanes, then the tree.
+fn row_float(
+    unpack: fn(&[u8], &mut [f32; LANES]),
+    element_bytes: usize,
+    row: &[u8],
     x: &Activations,
     columns: Range<usize>,
     out: &mut [f32],
 ) {
-    let first = columns.start;
-    let count = columns.len().min(MAX_COLUMNS);
-    let mut views = [Column256::default(); MAX_COLUMNS];
-    for (i, view) in views.iter_mut().take(count).enumerate() {
-        *view = x.column256(first + i);
-    }
-    let mut w = Super::default();
-    for (row, out) in weights.chunks_exact(row_bytes).zip(out.chunks_exact_mut(count)) {
-        out.fill(0.0);
-        for (b, block) in F::Block::split(row).iter().enumerate() {
-            F::unpack(block, &mut w);
-            for (view, sum) in views.iter().zip(out.iter_mut()) {
-                let (Some(x_scale), Some(steps), Some(sums)) =
-                    (view.scales.get(b), view.steps.get(b), view.sums.get(b))
-                else {
-                    continue;
-                };
-                let (product, mins) = match (view.narrow.get(b), view.wide.get(b)) {
-                    (Some(q), _) => narrow_sums::<F>(&w, q, sums, steps),
-                    (None, Some(q)) => wide_sums::<F>(&w, q, sums, steps),
-                    (None, None) => continue,
-                };
-                let mut t = w.scale * product;
-                if F::HAS_MIN {
-                    t -= w.min * mins;
+    let mut sums = [[0.0; LANES]; MAX_COLUMNS];
+    for (i, part) in row.chunks(LANES * element_bytes).enumerate() {
+        let mut w = [0.0; LANES];
+        unpack(part, &mut w);
+        for (column, lanes) in columns.clone().zip(&mut sums) {
+            let x = x.float(column);
+            match x.as_chunks::<LANES>().0.get(i) {
+                Some(x) => {
+                    lanes.iter_mut().zip(w.iter().zip(x)).for_each(|(lane, (w, x))| *lane += w * x)
                 }
-                *sum += x_scale * t;
+                None => {
+                    let rest = x.get(i * LANES..).unwrap_or_default();
+                    lanes.iter_mut().zip(w.iter().zip(rest)).for_each(|(lane, (w, x))| *lane += w * x);
+                }
             }
+        }
+    }
+    for (out, lanes) in out.iter_mut().zip(sums) {
+        *out = sum_lanes(lanes);
+    }
+}
+
+/// A row of blocks of 32. For each block: t = scale·Σwx (+ min·Σx), then sum += x_scale·t, block after block.
+fn row32<'w>(
+    unpack: fn(&[u8], &mut [i8; 32]) -> (f32, f32),
+    has_min: bool,
+    blocks: impl Iterator<Item = &'w [u8]>,
+    views: &[Column32<'_>; MAX_COLUMNS],
+    out: &mut [f32],
+) {
+    out.fill(0.0);
+    let mut w = [0; 32];
+    for (b, block) in blocks.enumerate() {
+        let (scale, min) = unpack(block, &mut w);
+        let w = w.map(i16::from);
+        for (view, sum) in views.iter().zip(out.iter_mut()) {
+            let (Some(q), Some(x_scale), Some(x_sum)) =
+                (view.q.get(b), view.scales.get(b), view.sums.get(b))
+            else {
+                continue;
+            };
+            let mut t = scale * dot_integers(&w, q) as f32;
+            if has_min {
+                t += min * *x_sum as f32;
+            }
+            *sum += x_scale * t;
+        }
+    }
+}
+
+/// A row of superblocks of 256. For each superblock, in integers: s = Σ scales·steps·Σwx and m = Σ mins·steps·Σx; then
+/// t = scale·s (− min·m), and sum += x_scale·t.
+fn row256<'w>(
+    unpack: fn(&[u8], &mut Super),
+    has_min: bool,
+    blocks: impl Iterator<Item = &'w [u8]>,
+    w: &mut Super,
+    views: &[Column256<'_>; MAX_COLUMNS],
+    out: &mut [f32],
+) {
+    out.fill(0.0);
+    for (b, block) in blocks.enumerate() {
+        unpack(block, w);
+        for (view, sum) in views.iter().zip(out.iter_mut()) {
+            let (Some(x_scale), Some(steps), Some(sums)) =
+                (view.scales.get(b), view.steps.get(b), view.sums.get(b))
+            else {
+                continue;
+            };
+            let (product, mins) = match (view.narrow.get(b), view.wide.get(b)) {
+                (Some(q), _) => narrow_sums(w, q, sums, steps),
+                (None, Some(q)) => wide_sums(w, q, sums, steps),
+                (None, None) => continue,
+            };
+            let mut t = w.scale * product;
+            if has_min {
+                t -= w.min * mins;
+            }
+            *sum += x_scale * t;
         }
     }
 }
 
 /// Σ scales·steps·Σwx and Σ mins·steps·Σx for integers of 7 bits: they fit 32 bits (docs/arithmetic.md).
 #[inline(always)]
-fn narrow_sums<F: Format256>(w: &Super, q: &[i8; 256], sums: &[i32; 16], steps: &[u8; 8]) -> (f32, f32) {
+fn narrow_sums(w: &Super, q: &[i8; 256], sums: &[i32; 16], steps: &[u8; 8]) -> (f32, f32) {
     let (mut product, mut mins) = (0, 0);
     for (g, (w_group, q_group)) in w.q.as_chunks::<16>().0.iter().zip(q.as_chunks::<16>().0).enumerate()
     {
         let step = i32::from(steps[g / 2]);
         let dot = dot_integers(&w_group.map(i16::from), &q_group.map(i16::from));
         product += i32::from(w.scales[g]) * step * dot;
-        if F::HAS_MIN {
-            mins += i32::from(w.mins[g]) * step * sums[g];
-        }
+        mins += i32::from(w.mins[g]) * step * sums[g];
     }
     (product as f32, mins as f32)
 }
 
 /// The same for integers of 15 bits, in 64 bits.
 #[inline(always)]
-fn wide_sums<F: Format256>(w: &Super, q: &[i16; 256], sums: &[i32; 16], steps: &[u8; 8]) -> (f32, f32) {
+fn wide_sums(w: &Super, q: &[i16; 256], sums: &[i32; 16], steps: &[u8; 8]) -> (f32, f32) {
     let (mut product, mut mins) = (0, 0);
     for (g, (w_group, q_group)) in w.q.as_chunks::<16>().0.iter().zip(q.as_chunks::<16>().0).enumerate()
     {
         let step = i32::from(steps[g / 2]);
         let dot = dot_integers(&w_group.map(i16::from), q_group);
         product += i64::from(i32::from(w.scales[g]) * step) * i64::from(dot);
-        if F::HAS_MIN {
-            mins += i64::from(i32::from(w.mins[g]) * step) * i64::from(sums[g]);
-        }
+        mins += i64::from(i32::from(w.mins[g]) * step) * i64::from(sums[g]);
     }
     (product as f32, mins as f32)
 }

@@ -6,6 +6,7 @@ use core::cmp::Reverse;
 
 use super::vocabulary::{Kind, Vocabulary};
 use crate::error::TokenizerError;
+use crate::order::sorted;
 
 /// Special tokens with longer texts are never looked for, so that a hostile file cannot make a search long. Real ones have
 /// at most some 50 bytes.
@@ -57,16 +58,23 @@ impl Specials {
     /// Sorts the special tokens; `strips_right` if the white space after one belongs to it.
     pub(super) fn new(vocabulary: &Vocabulary<'_>, strips_right: bool) -> Result<Self, TokenizerError> {
         let text = |token| vocabulary.strings.get(token).unwrap_or_default();
-        let mut by_text = Vec::new();
-        for token in vocabulary.specials() {
-            if (1..=MAX_LEN).contains(&text(token).len()) {
+        let mut tokens = Vec::new();
+        for token in vocabulary.specials().filter(|&token| (1..=MAX_LEN).contains(&text(token).len())) {
+            tokens.try_reserve(1).map_err(|_| TokenizerError::OutOfMemory)?;
+            tokens.push(token);
+        }
+        let key = |index: usize| tokens.get(index).map(|&token| (text(token), token));
+        let order = sorted(tokens.len(), &mut |a, b| key(a).cmp(&key(b)));
+        let order = order.ok_or(TokenizerError::OutOfMemory)?;
+        let mut by_text: Vec<Special> = Vec::new();
+        by_text.try_reserve_exact(tokens.len()).map_err(|_| TokenizerError::OutOfMemory)?;
+        for &token in order.iter().filter_map(|&index| tokens.get(index as usize)) {
+            // Of equal texts the first token is enough.
+            if by_text.last().is_none_or(|last| text(last.token) != text(token)) {
                 let in_plain = vocabulary.kind(token) == Kind::UserDefined;
-                by_text.try_reserve(1).map_err(|_| TokenizerError::OutOfMemory)?;
                 by_text.push(Special { token, rank: 0, shorter: NONE, in_plain });
             }
         }
-        by_text.sort_unstable_by_key(|special| (text(special.token), special.token));
-        by_text.dedup_by_key(|special| text(special.token));
         let any_in_plain = by_text.iter().any(|special| special.in_plain);
         let mut specials =
             Specials { by_text, by_rank: Vec::new(), starts: Vec::new(), any_in_plain, strips_right };
@@ -124,7 +132,6 @@ impl Specials {
             found.try_reserve(1).map_err(|_| TokenizerError::OutOfMemory)?;
             found.push(Found { start: start as u32, end: end as u32, token: special.token });
         }
-        found.sort_unstable_by_key(|found| found.start);
         fragments(text, &found)
     }
 
@@ -189,15 +196,12 @@ impl Specials {
     fn link(&mut self, vocabulary: &Vocabulary<'_>) -> Result<(), TokenizerError> {
         let text = |special: &Special| vocabulary.strings.get(special.token).unwrap_or_default();
         let Specials { by_text, by_rank, starts, .. } = self;
-        let reserved =
-            by_rank.try_reserve_exact(by_text.len()).and_then(|()| starts.try_reserve_exact(257));
-        reserved.map_err(|_| TokenizerError::OutOfMemory)?;
-        by_rank.extend(0..by_text.len() as u32);
-        let order = |at: &u32| {
-            let special = by_text.get(*at as usize);
+        let key = |at: usize| {
+            let special = by_text.get(at);
             special.map(|special| (Reverse(text(special).len()), special.token))
         };
-        by_rank.sort_unstable_by_key(order);
+        let order = sorted(by_text.len(), &mut |a, b| key(a).cmp(&key(b)));
+        *by_rank = order.ok_or(TokenizerError::OutOfMemory)?;
         for (rank, &at) in by_rank.iter().enumerate() {
             if let Some(special) = by_text.get_mut(at as usize) {
                 special.rank = rank as u32;
@@ -216,6 +220,7 @@ impl Specials {
                 special.shorter = shorter;
             }
         }
+        starts.try_reserve_exact(257).map_err(|_| TokenizerError::OutOfMemory)?;
         let first = |special: &Special| text(special).first().map_or(0, |&byte| u32::from(byte));
         starts.extend(
             (0..=256).map(|byte| by_text.partition_point(|special| first(special) < byte) as u32),
@@ -246,6 +251,9 @@ impl Specials {
 }
 
 fn fragments<'t>(text: &'t [u8], found: &[Found]) -> Result<Vec<Fragment<'t>>, TokenizerError> {
+    let start = |index: usize| found.get(index).map(|found| found.start);
+    let order = sorted(found.len(), &mut |a, b| start(a).cmp(&start(b)));
+    let order = order.ok_or(TokenizerError::OutOfMemory)?;
     let mut fragments = Vec::new();
     fragments.try_reserve_exact(2 * found.len() + 1).map_err(|_| TokenizerError::OutOfMemory)?;
     let mut position = 0;
@@ -254,7 +262,7 @@ fn fragments<'t>(text: &'t [u8], found: &[Found]) -> Result<Vec<Fragment<'t>>, T
             fragments.push(Fragment::Text(part));
         }
     };
-    for found in found {
+    for found in order.iter().filter_map(|&index| found.get(index as usize)) {
         between(position, found.start as usize, &mut fragments);
         fragments.push(Fragment::Token(found.token));
         position = found.end as usize;
