@@ -60,7 +60,7 @@ impl Bpe<'_> {
         }
         merger.begin(bytes.len())?;
         bytes.iter().for_each(|&byte| merger.push(letter_len(byte)));
-        merger.merge(word, |joined, left| {
+        merger.merge(word, &|joined, left| {
             let (left, right) = joined.split_at_checked(left)?;
             self.merges.rank(left, right)
         })?;

@@ -9,100 +9,58 @@ use crate::gguf::Gguf;
 /// The tokens that end a generation. There are at most as many as texts below and keys that name one.
 pub(super) type Ends = heapless::Vec<u32, 40>;
 
-/// Texts of tokens that end a generation, in whatever model they are found.
-const ENDS: [&str; 22] = [
-    "<|eot_id|>",
-    "<|im_end|>",
-    "<|end|>",
-    "<|return|>",
-    "<|call|>",
-    "<|flush|>",
-    "<|calls|>",
-    "<end_of_turn>",
-    "<|endoftext|>",
-    "</s>",
-    "<|eom_id|>",
-    "<EOT>",
-    "_<EOT>",
-    "[EOT]",
-    "[EOS]",
-    "<|end_of_text|>",
-    "<end_of_utterance>",
-    "<eos>",
-    "<turn|>",
-    "<|tool_response>",
-    "<\u{FF5C}end\u{2581}of\u{2581}sentence\u{FF5C}>",
-    "[e~[",
-];
+/// Texts of tokens that end a generation, in whatever model they are found. (Lists are strings, cut at spaces: a list of
+/// strings would need more room for its pointers than for its texts.)
+const ENDS: &str = "<|eot_id|> <|im_end|> <|end|> <|return|> <|call|> <|flush|> <|calls|> <end_of_turn> \
+    <|endoftext|> </s> <|eom_id|> <EOT> _<EOT> [EOT] [EOS] <|end_of_text|> <end_of_utterance> <eos> <turn|> \
+    <|tool_response> <\u{FF5C}end\u{2581}of\u{2581}sentence\u{FF5C}> [e~[";
 
-/// Tokens for filling gaps in code: the keys that name one, whether it ends a generation, and else the texts by which
-/// the first one that is found is known.
+/// Tokens for filling gaps in code.
 struct Fill {
-    keys: &'static [&'static str],
+    /// The keys that name it; the last one counts.
+    keys: &'static str,
+    /// Whether it ends a generation.
     ends: bool,
-    texts: &'static [&'static str],
+    /// Without a key it is the first of these that is found.
+    texts: &'static str,
 }
 
 const FILLS: [Fill; 6] = [
     Fill {
-        keys: &["tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id"],
+        keys: "tokenizer.ggml.fim_pre_token_id tokenizer.ggml.prefix_token_id",
         ends: false,
-        texts: &[
-            "<|fim_prefix|>",
-            "<fim-prefix>",
-            "<fim_prefix>",
-            "<\u{FF5C}fim\u{2581}begin\u{FF5C}>",
-            "<PRE>",
-            "\u{2581}<PRE>",
-            "<|code_prefix|>",
-            "<|prefix|>",
-        ],
+        texts: "<|fim_prefix|> <fim-prefix> <fim_prefix> <\u{FF5C}fim\u{2581}begin\u{FF5C}> <PRE> \
+            \u{2581}<PRE> <|code_prefix|> <|prefix|>",
     },
     Fill {
-        keys: &["tokenizer.ggml.fim_suf_token_id", "tokenizer.ggml.suffix_token_id"],
+        keys: "tokenizer.ggml.fim_suf_token_id tokenizer.ggml.suffix_token_id",
         ends: false,
-        texts: &[
-            "<|fim_suffix|>",
-            "<fim-suffix>",
-            "<fim_suffix>",
-            "<\u{FF5C}fim\u{2581}hole\u{FF5C}>",
-            "<SUF>",
-            "\u{2581}<SUF>",
-            "<|code_suffix|>",
-            "<|suffix|>",
-        ],
+        texts: "<|fim_suffix|> <fim-suffix> <fim_suffix> <\u{FF5C}fim\u{2581}hole\u{FF5C}> <SUF> \
+            \u{2581}<SUF> <|code_suffix|> <|suffix|>",
     },
     Fill {
-        keys: &["tokenizer.ggml.fim_mid_token_id", "tokenizer.ggml.middle_token_id"],
+        keys: "tokenizer.ggml.fim_mid_token_id tokenizer.ggml.middle_token_id",
         ends: false,
-        texts: &[
-            "<|fim_middle|>",
-            "<fim-middle>",
-            "<fim_middle>",
-            "<\u{FF5C}fim\u{2581}end\u{FF5C}>",
-            "<MID>",
-            "\u{2581}<MID>",
-            "<|code_middle|>",
-            "<|middle|>",
-        ],
+        texts: "<|fim_middle|> <fim-middle> <fim_middle> <\u{FF5C}fim\u{2581}end\u{FF5C}> <MID> \
+            \u{2581}<MID> <|code_middle|> <|middle|>",
     },
     Fill {
-        keys: &["tokenizer.ggml.fim_pad_token_id"],
+        keys: "tokenizer.ggml.fim_pad_token_id",
         ends: true,
-        texts: &["<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"],
+        texts: "<|fim_pad|> <fim-pad> <fim_pad> <PAD> [PAD]",
     },
     Fill {
-        keys: &["tokenizer.ggml.fim_rep_token_id"],
+        keys: "tokenizer.ggml.fim_rep_token_id",
         ends: true,
-        texts: &["<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"],
+        texts: "<|fim_repo|> <|repo_name|> <fim-repo> <REPO> <reponame>",
     },
-    Fill { keys: &["tokenizer.ggml.fim_sep_token_id"], ends: true, texts: &["<|file_sep|>"] },
+    Fill { keys: "tokenizer.ggml.fim_sep_token_id", ends: true, texts: "<|file_sep|>" },
 ];
 
 /// Keys of tokens that end a generation, beside EOS.
-const END_KEYS: [&str; 2] = ["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
+const END_KEYS: &str = "tokenizer.ggml.eot_token_id tokenizer.ggml.eom_token_id";
 /// Of gpt-oss: named as control tokens, but their texts are wanted.
-const SHOWN: [&str; 4] = ["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"];
+const SHOWN: &str = "<|channel|> <|message|> <|start|> <|constrain|>";
 
 /// Finds the tokens that end a generation, and corrects the kinds of tokens that are known by their texts.
 ///
@@ -117,12 +75,11 @@ pub(super) fn find(
     let mut ends = Ends::new();
     for fill in &FILLS {
         let mut id = None;
-        for key in fill.keys {
+        for key in fill.keys.split(' ') {
             id = given(gguf, vocabulary, key)?.or(id);
         }
         if id.is_none() {
-            let texts = &mut fill.texts.iter();
-            id = texts.find_map(|text| vocabulary.strings.find(text.as_bytes()));
+            id = fill.texts.split(' ').find_map(|text| vocabulary.strings.find(text.as_bytes()));
             if let Some(id) = id {
                 vocabulary.set_kind(id, Kind::Control)?;
             }
@@ -131,19 +88,16 @@ pub(super) fn find(
             add(&mut ends, id);
         }
     }
-    for text in ENDS {
-        if let Some(id) = vocabulary.strings.find(text.as_bytes()) {
-            vocabulary.set_kind(id, Kind::Control)?;
-            add(&mut ends, Some(id));
-        }
-    }
-    for text in SHOWN {
-        if let Some(id) = vocabulary.strings.find(text.as_bytes()) {
-            vocabulary.set_kind(id, Kind::UserDefined)?;
+    for (texts, kind) in [(ENDS, Kind::Control), (SHOWN, Kind::UserDefined)] {
+        for text in texts.split(' ') {
+            if let Some(id) = vocabulary.strings.find(text.as_bytes()) {
+                vocabulary.set_kind(id, kind)?;
+                add(&mut ends, Some(id).filter(|_| kind == Kind::Control));
+            }
         }
     }
     add(&mut ends, eos);
-    for key in END_KEYS {
+    for key in END_KEYS.split(' ') {
         add(&mut ends, given(gguf, vocabulary, key)?);
     }
     except(vocabulary, &mut ends)?;
@@ -155,16 +109,16 @@ fn except(vocabulary: &mut Vocabulary<'_>, ends: &mut Ends) -> Result<(), Tokeni
     let position = |vocabulary: &Vocabulary<'_>, ends: &Ends, text: &str| {
         ends.iter().position(|&id| vocabulary.strings.get(id) == Some(text.as_bytes()))
     };
-    let any = |vocabulary: &Vocabulary<'_>, ends: &Ends, texts: &[&str]| {
-        texts.iter().any(|text| position(vocabulary, ends, text).is_some())
+    let any = |vocabulary: &Vocabulary<'_>, ends: &Ends, texts: &str| {
+        texts.split(' ').any(|text| position(vocabulary, ends, text).is_some())
     };
-    if any(vocabulary, ends, &["<|call|>", "<|calls|>"])
-        && any(vocabulary, ends, &["<|return|>", "<|flush|>"])
+    if any(vocabulary, ends, "<|call|> <|calls|>")
+        && any(vocabulary, ends, "<|return|> <|flush|>")
         && let Some(end) = position(vocabulary, ends, "<|end|>")
     {
         vocabulary.set_kind(ends.remove(end), Kind::UserDefined)?;
     }
-    if any(vocabulary, ends, &["<|tool_response>", "<|plamo:eos|>"])
+    if any(vocabulary, ends, "<|tool_response> <|plamo:eos|>")
         && let Some(end) = position(vocabulary, ends, "</s>")
     {
         vocabulary.set_kind(ends.remove(end), Kind::Normal)?;

@@ -30,6 +30,10 @@ struct Pair {
     len: u32,
 }
 
+/// What merging two pieces costs, from both as one string and the length of the left one; `None` if they stay apart.
+/// (No type parameter: the merger is large enough to be there once.)
+pub(super) type Cost<'c> = dyn Fn(&[u8], usize) -> Option<u32> + 'c;
+
 /// The work space, reused from word to word.
 #[derive(Debug, Default)]
 pub(super) struct Merger {
@@ -55,20 +59,16 @@ impl Merger {
         self.symbols.push(Symbol { start, len: len as u32, previous, next: NONE });
     }
 
-    /// Merges while `cost(joined, left_len)` knows two neighbouring pieces of `text`; low costs go first.
+    /// Merges while two neighbouring pieces of `text` have a cost, the lowest first.
     ///
     /// A symbol takes part in at most two pairs at a time and each merge makes two new ones, so a text of n symbols
     /// makes at most 3n pairs, each of which enters and leaves the heap once.
-    pub(super) fn merge(
-        &mut self,
-        text: &[u8],
-        cost: impl Fn(&[u8], usize) -> Option<u32>,
-    ) -> Result<(), TokenizerError> {
+    pub(super) fn merge(&mut self, text: &[u8], cost: &Cost<'_>) -> Result<(), TokenizerError> {
         let mut pairs = mem::take(&mut self.pairs).into_vec();
         pairs.clear();
         pairs.try_reserve(self.symbols.len()).map_err(|_| TokenizerError::OutOfMemory)?;
         for left in 0..self.symbols.len() as u32 {
-            pairs.extend(self.pair(text, left, &cost));
+            pairs.extend(self.pair(text, left, cost));
         }
         self.pairs = BinaryHeap::from(pairs);
         while let Some(Reverse(pair)) = self.pairs.pop() {
@@ -84,8 +84,11 @@ impl Merger {
                 self.set(right.next, Symbol { previous: left_index, ..after });
             }
             self.pairs.try_reserve(2).map_err(|_| TokenizerError::OutOfMemory)?;
-            let made = [left.previous, left_index].map(|left| self.pair(text, left, &cost));
-            self.pairs.extend(made.into_iter().flatten());
+            for left in [left.previous, left_index] {
+                if let Some(pair) = self.pair(text, left, cost) {
+                    self.pairs.push(pair);
+                }
+            }
         }
         Ok(())
     }
@@ -97,12 +100,7 @@ impl Merger {
     }
 
     /// The pair of a symbol and its right neighbour, if it may be merged.
-    fn pair(
-        &self,
-        text: &[u8],
-        left: u32,
-        cost: &impl Fn(&[u8], usize) -> Option<u32>,
-    ) -> Option<Reverse<Pair>> {
+    fn pair(&self, text: &[u8], left: u32, cost: &Cost<'_>) -> Option<Reverse<Pair>> {
         let a = self.symbol(left)?;
         let b = self.symbol(a.next)?;
         let len = a.len + b.len;
@@ -137,7 +135,7 @@ mod tests {
         let cost = |joined: &[u8], _| {
             costs.iter().find(|(pair, _)| pair.as_bytes() == joined).map(|&(_, cost)| cost)
         };
-        merger.merge(text, cost).unwrap();
+        merger.merge(text, &cost).unwrap();
         merger.pieces(text).map(<[u8]>::to_vec).collect()
     }
 

@@ -92,7 +92,7 @@ impl SentencePiece {
             merger.push(len);
             rest = rest.get(len..).unwrap_or_default();
         }
-        merger.merge(word, |joined, _| {
+        merger.merge(word, &|joined, _| {
             vocabulary.strings.find(joined).map(|token| cost(vocabulary.score(token)))
         })?;
         out.try_reserve(word.len()).map_err(|_| TokenizerError::OutOfMemory)?;

@@ -4,21 +4,8 @@ use super::super::unicode::Class;
 use super::{PreTokenizer, Text};
 
 pub(super) const KIND: PreTokenizer = PreTokenizer {
-    names: &[
-        "gpt-2",
-        "phi-2",
-        "a.x-4.0",
-        "exaone4",
-        "gigachat",
-        "granite-docling",
-        "jais",
-        "jina-de",
-        "jina-es",
-        "mellum",
-        "mpt",
-        "olmo",
-        "trillion",
-    ],
+    names: "gpt-2 phi-2 a.x-4.0 exaone4 gigachat granite-docling jais \
+        jina-de jina-es mellum mpt olmo trillion",
     ignore_merges: false,
     adds_bos: false,
     word_end,

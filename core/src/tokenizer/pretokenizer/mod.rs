@@ -12,8 +12,9 @@ use super::unicode::{Class, class, decode};
 /// One kind of pre-tokenizer.
 #[derive(Debug)]
 pub(super) struct PreTokenizer {
-    /// The names that files give it (`tokenizer.ggml.pre`): models that llama.cpp treats alike in every respect here.
-    pub(super) names: &'static [&'static str],
+    /// The names that files give it (`tokenizer.ggml.pre`), with spaces between: models that llama.cpp treats alike in
+    /// every respect here.
+    pub(super) names: &'static str,
     /// Whether a word that is a token as a whole is taken without merging.
     pub(super) ignore_merges: bool,
     /// Whether texts begin with BOS unless the file says otherwise.
@@ -30,8 +31,8 @@ static KINDS: &[PreTokenizer] =
 
 /// The kind that a file names, and that name.
 pub(super) fn find(name: &[u8]) -> Option<(&'static PreTokenizer, &'static str)> {
-    let known = KINDS.iter().flat_map(|kind| kind.names.iter().map(move |known| (kind, *known)));
-    known.into_iter().find(|(_, known)| known.as_bytes() == name)
+    let mut known = KINDS.iter().flat_map(|kind| kind.names.split(' ').map(move |known| (kind, known)));
+    known.find(|(_, known)| known.as_bytes() == name)
 }
 
 impl PreTokenizer {

@@ -3,17 +3,7 @@
 use super::{PreTokenizer, modern};
 
 pub(super) const KIND: PreTokenizer = PreTokenizer {
-    names: &[
-        "qwen2",
-        "deepseek-r1-qwen",
-        "f2llmv2",
-        "grok-2",
-        "hunyuan",
-        "kormo",
-        "megrez",
-        "solar-open",
-        "stablelm2",
-    ],
+    names: "qwen2 deepseek-r1-qwen f2llmv2 grok-2 hunyuan kormo megrez solar-open stablelm2",
     ignore_merges: false,
     adds_bos: false,
     word_end: |text, position| modern(text, position, 1),

@@ -3,16 +3,7 @@
 use super::{PreTokenizer, gpt2};
 
 pub(super) const KIND: PreTokenizer = PreTokenizer {
-    names: &[
-        "smollm",
-        "codeshell",
-        "command-r",
-        "exaone",
-        "mellum2",
-        "minerva-7b",
-        "refact",
-        "starcoder",
-    ],
+    names: "smollm codeshell command-r exaone mellum2 minerva-7b refact starcoder",
     ignore_merges: false,
     adds_bos: false,
     word_end: gpt2::word_end,
