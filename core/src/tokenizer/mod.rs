@@ -114,7 +114,11 @@ impl<'h> Tokenizer<'h> {
 
     /// Appends the tokens of `text`, which need not be UTF-8.
     ///
-    /// SentencePiece falls back to byte tokens; BPE replaces what cannot be read as UTF-8 by U+FFFD, as llama.cpp does.
+    /// SentencePiece falls back to byte tokens; BPE replaces what cannot be read as UTF-8 by U+FFFD, as llama.cpp does, and
+    /// leaves out bytes that its vocabulary has no token for.
+    ///
+    /// Time grows with the text's length, whatever stands in it. Work space grows with the longest word, some 50 bytes for
+    /// each of its bytes, and where special tokens are looked for and found by one byte for each of the text.
     ///
     /// # Errors
     ///
