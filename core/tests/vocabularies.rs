@@ -31,6 +31,9 @@ fn ids(value: &Value) -> Vec<u32> {
 fn check_rows(name: &str, file: &[u8], expected: &Value) -> usize {
     let rows = expected["rows"].as_array().unwrap();
     with_tokenizer(file, |tokenizer| {
+        for token in 0..tokenizer.len() as u32 {
+            assert_eq!(tokenizer.find(tokenizer.text(token).unwrap()), Some(token), "{name}");
+        }
         for row in rows {
             let text = unhex(row["hex"].as_str().unwrap());
             for (mode, add, parse) in [
