@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use crate::error::TokenizerError;
 
 /// Most slots that are looked at for one string. The longest run in six real vocabularies has 128, at three quarters
-/// full, and 512 have a chance of one in millions, so only a hostile file needs more; its surplus strings are not found. That bounds building and every look-up, whatever the strings are,
-/// without a secret seed, which machines without a source of randomness could not have.
+/// full, and one of 512 has a chance of one in thousands at most, so only a hostile file needs more; its surplus strings
+/// are not found. That bounds building and every look-up, whatever the strings are, without a secret seed, which
+/// machines without a source of randomness could not have.
 const MAX_PROBES: usize = 512;
 /// A slot that holds nothing.
 const EMPTY: u32 = u32::MAX;
