@@ -24,7 +24,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// The kernel's, or `EINVAL` for a path with a NUL byte.
+    /// The kernel's, `EISDIR` for a directory, or `EINVAL` for a path with a NUL byte.
     pub fn open(path: &[u8]) -> Result<Self, Error> {
         Self::open_with(path, OFlags::RDONLY)
     }
@@ -52,6 +52,10 @@ impl File {
         let flags = flags | OFlags::CLOEXEC | OFlags::LARGEFILE;
         let mode = Mode::from_raw_mode(0o644);
         let fd = with_path(path, |path| Ok(fs::open(path, flags, mode)?))?;
+        // The kernel opens a directory for reading, but nothing can be read from it.
+        if fs::FileType::from_raw_mode(fs::fstat(&fd)?.st_mode).is_dir() {
+            return Err(Errno::ISDIR.into());
+        }
         Ok(File { fd, position: 0 })
     }
 

@@ -7,7 +7,7 @@ mod install;
 use lexopt::prelude::*;
 
 use crate::run::{Steps, call, cargo};
-use crate::{Outcome, text};
+use crate::{Outcome, hashes, sizes, text};
 
 pub(crate) use foreign::EMULATORS;
 
@@ -22,6 +22,9 @@ const STEPS: &[Step] = &[
     ("install", install::run),
     ("bare", foreign::bare),
     ("foreign", foreign::tests),
+    ("raw", foreign::raw),
+    ("sizes", || sizes::run(none())),
+    ("hashes", || hashes::run(none())),
     ("fuzz", fuzz::run),
 ];
 
@@ -45,6 +48,11 @@ pub(crate) fn run(mut arguments: lexopt::Parser) -> Outcome {
     }
     steps.summary();
     Ok(())
+}
+
+/// For chores that take arguments and get none.
+fn none() -> lexopt::Parser {
+    lexopt::Parser::from_iter(["ci"])
 }
 
 fn format() -> Outcome {

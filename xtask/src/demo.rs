@@ -8,10 +8,6 @@ use crate::run::{call, cargo, command, target_dir};
 use crate::{Outcome, smollm, text};
 
 const QUESTION: &str = "What is the capital of France?";
-/// With the system prompt that the model's template brings, its greedy answer to that question drifts into French
-/// (in llama.cpp too: the two best first tokens are 0.06 apart).
-const SYSTEM: &str = "You answer questions briefly.";
-
 /// Builds the program, fetches the model and asks it the question in the arguments.
 pub(crate) fn run(mut arguments: lexopt::Parser) -> Outcome {
     let mut words: Vec<OsString> = Vec::new();
@@ -26,6 +22,6 @@ pub(crate) fn run(mut arguments: lexopt::Parser) -> Outcome {
     let model = smollm::fetch()?;
     let program = target_dir().join("release").join(format!("picolm{}", std::env::consts::EXE_SUFFIX));
     let mut ask = command(program);
-    ask.arg(model).args(["--chat", "--system", SYSTEM, "-t", "0", "-n", "64", "-p"]).arg(question);
+    ask.arg(model).args(["--chat", "-t", "0", "-n", "64", "-p"]).arg(question);
     call(&mut ask)
 }

@@ -3,6 +3,7 @@
 mod ci;
 mod demo;
 mod fixtures;
+mod hashes;
 mod oracle;
 mod raw;
 mod run;
@@ -55,6 +56,12 @@ const CHORES: &[Chore] = &[
         arguments: "[DIR] [--tinyllama FILE]",
         about: "write the synthetic models of the tests (default: target/fixtures)",
         run: fixtures::run,
+    },
+    Chore {
+        name: "hashes",
+        arguments: "",
+        about: "compare the bits of logits over targets, threads and batch sizes",
+        run: hashes::run,
     },
     Chore {
         name: "sizes",

@@ -2,8 +2,8 @@
 //!
 //! Debian's compiler builds the standard library from its source package, so no other toolchain is needed.
 
-use crate::Outcome;
-use crate::run::{call, debian_cargo};
+use crate::run::{call, cargo, debian_cargo};
+use crate::{Outcome, root, sizes, text};
 
 /// A processor whose tests run in a user-mode emulator.
 struct Target {
@@ -44,9 +44,20 @@ pub(super) fn tests() -> Outcome {
     for target in TARGETS {
         let variable = format!("CARGO_TARGET_{}", target.triple.to_uppercase().replace('-', "_"));
         let mut test = debian_cargo(&["test", "--quiet", "-Zbuild-std", "--target", target.triple]);
-        test.args(["--package", "picolm-core", "--package", "picolm-cli", "--lib", "--bins", "--tests"]);
+        test.args(["--package", "picolm-core", "--lib", "--tests"]);
         test.env(format!("{variable}_LINKER"), format!("{}-gcc", target.gnu));
         test.env(format!("{variable}_RUNNER"), format!("{} -L /usr/{}", target.emulator, target.gnu));
+        call(&mut test)?;
+    }
+    Ok(())
+}
+
+/// Checks the platform without libc, and runs the command's tests on the command without libc, on each target.
+pub(super) fn raw() -> Outcome {
+    crate::raw::check(&root(), &[]).map_err(text)?;
+    for (target, program) in sizes::build(lexopt::Parser::from_iter(["raw"]))? {
+        let mut test = cargo(&["test", "--quiet", "--package", "picolm-cli", "--tests"]);
+        test.env("PICOLM_PROGRAM", program).env("PICOLM_RUNNER", target.qemu.join(" "));
         call(&mut test)?;
     }
     Ok(())
