@@ -1,6 +1,7 @@
 //! Makes `core/src/tokenizer/unicode/tables.rs`: the ranges of Unicode's letters and numbers.
 //!
-//! The version is 15.1, whose tables llama.cpp carries, so that texts are cut at the same places; it comes with the pinned
+//! The version is 15.1, whose tables llama.cpp carries, so that texts are cut at the same places; it
+//! comes with the pinned
 //! `unicode-properties`. White space needs no table: Unicode does not add to it.
 
 use std::fmt::Write;

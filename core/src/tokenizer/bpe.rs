@@ -1,4 +1,5 @@
-//! Byte-level BPE: bytes are written in GPT-2's alphabet of 256 printable characters and merged by rank, word by word.
+//! Byte-level BPE: bytes are written in GPT-2's alphabet of 256 printable characters and merged by rank,
+//! word by word.
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
@@ -103,7 +104,8 @@ fn push_character(character: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// The character that stands for a byte in GPT-2's alphabet: printable ones for themselves, the others from U+0100 on.
+/// The character that stands for a byte in GPT-2's alphabet: printable ones for themselves, the others
+/// from U+0100 on.
 fn letter(byte: u8) -> u32 {
     let byte = u32::from(byte);
     match byte {

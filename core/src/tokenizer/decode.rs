@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-/// Holds back the bytes of an unfinished character, so that what is printed is always valid UTF-8. Invalid sequences
-/// become U+FFFD, one for each that `String::from_utf8_lossy` sees.
+/// Holds back the bytes of an unfinished character, so that what is printed is always valid UTF-8.
+/// Invalid sequences become U+FFFD, one for each that `String::from_utf8_lossy` sees.
 #[derive(Debug, Clone, Default)]
 pub struct TextDecoder {
     held: [u8; 4],

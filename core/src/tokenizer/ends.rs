@@ -1,6 +1,7 @@
 //! Which tokens end a generation, and which are control tokens although the file says otherwise.
 //!
-//! Files seldom tell, so tokens are known by their texts: the same texts, with the same exceptions, as in llama.cpp.
+//! Files seldom tell, so tokens are known by their texts: the same texts, with the same exceptions, as in
+//! llama.cpp.
 
 use super::vocabulary::{Kind, Vocabulary};
 use crate::error::{Error, GgufError, TokenizerError};
@@ -9,8 +10,8 @@ use crate::gguf::Gguf;
 /// The tokens that end a generation. There are at most as many as texts below and keys that name one.
 pub(super) type Ends = heapless::Vec<u32, 40>;
 
-/// Texts of tokens that end a generation, in whatever model they are found. (Lists are strings, cut at spaces: a list of
-/// strings would need more room for its pointers than for its texts.)
+/// Texts of tokens that end a generation, in whatever model they are found. (Lists are strings, cut at
+/// spaces: a list of strings would need more room for its pointers than for its texts.)
 const ENDS: &str = "<|eot_id|> <|im_end|> <|end|> <|return|> <|call|> <|flush|> <|calls|> <end_of_turn> \
     <|endoftext|> </s> <|eom_id|> <EOT> _<EOT> [EOT] [EOS] <|end_of_text|> <end_of_utterance> <eos> <turn|> \
     <|tool_response> <\u{FF5C}end\u{2581}of\u{2581}sentence\u{FF5C}> [e~[";

@@ -4,18 +4,19 @@ use alloc::vec::Vec;
 
 use crate::error::TokenizerError;
 
-/// Most slots that are looked at for one string. The longest run in six real vocabularies has 128, at three quarters
-/// full, and one of 512 has a chance of one in thousands at most, so only a hostile file needs more; its surplus strings
-/// are not found. That bounds building and every look-up, whatever the strings are, without a secret seed, which
-/// machines without a source of randomness could not have.
+/// Most slots that are looked at for one string. The longest run in six real vocabularies has 128, at
+/// three quarters full, and one of 512 has a chance of one in thousands at most, so only a hostile file
+/// needs more; its surplus strings are not found. That bounds building and every look-up, whatever the
+/// strings are, without a secret seed, which machines without a source of randomness could not have.
 const MAX_PROBES: usize = 512;
 /// A slot that holds nothing.
 const EMPTY: u32 = u32::MAX;
 /// An odd number with well-spread bits: 2^64 divided by the golden ratio.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Open addressing with linear probing, at most three quarters full. A slot holds a value and, in the bits that values
-/// leave free, bits of its string's hash: strings that differ are passed over without a look into the file.
+/// Open addressing with linear probing, at most three quarters full. A slot holds a value and, in the
+/// bits that values leave free, bits of its string's hash: strings that differ are passed over without a
+/// look into the file.
 #[derive(Debug)]
 pub(super) struct Index {
     slots: Vec<u32>,

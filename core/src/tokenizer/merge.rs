@@ -1,4 +1,5 @@
-//! Merges neighbouring symbols, the best pair first, in near-linear time: the part that SentencePiece and BPE share.
+//! Merges neighbouring symbols, the best pair first, in near-linear time: the part that SentencePiece and
+//! BPE share.
 
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
@@ -25,13 +26,13 @@ struct Symbol {
 struct Pair {
     /// The cost, and below it the left symbol: of equal pairs the leftmost goes first.
     order: u64,
-    /// Bytes of both symbols. If the left one and its neighbour have another length by now, one of them has been merged
-    /// with something else meanwhile.
+    /// Bytes of both symbols. If the left one and its neighbour have another length by now, one of
+    /// them has been merged with something else meanwhile.
     len: u32,
 }
 
-/// What merging two pieces costs, from both as one string and the length of the left one; `None` if they stay apart.
-/// (No type parameter: the merger is large enough to be there once.)
+/// What merging two pieces costs, from both as one string and the length of the left one; `None` if they
+/// stay apart. (No type parameter: the merger is large enough to be there once.)
 pub(super) type Cost<'c> = dyn Fn(&[u8], usize) -> Option<u32> + 'c;
 
 /// The work space, reused from word to word.
@@ -61,8 +62,8 @@ impl Merger {
 
     /// Merges while two neighbouring pieces of `text` have a cost, the lowest first.
     ///
-    /// A symbol takes part in at most two pairs at a time and each merge makes two new ones, so a text of n symbols
-    /// makes at most 3n pairs, each of which enters and leaves the heap once.
+    /// A symbol takes part in at most two pairs at a time and each merge makes two new ones, so a
+    /// text of n symbols makes at most 3n pairs, each of which enters and leaves the heap once.
     pub(super) fn merge(&mut self, text: &[u8], cost: &Cost<'_>) -> Result<(), TokenizerError> {
         let mut pairs = mem::take(&mut self.pairs).into_vec();
         pairs.clear();

@@ -1,6 +1,7 @@
 //! Text to tokens and back: SentencePiece and byte-level BPE, token for token as llama.cpp has them.
 //!
-//! The vocabulary's strings stay where they lie in the file; a tokenizer is offsets into them and hash tables over them.
+//! The vocabulary's strings stay where they lie in the file; a tokenizer is offsets into them and hash
+//! tables over them.
 
 mod bpe;
 mod decode;
@@ -62,8 +63,8 @@ impl<'h> Tokenizer<'h> {
     ///
     /// # Errors
     ///
-    /// A kind or pre-tokenizer that is not supported, arrays whose lengths differ, ids beyond the vocabulary, missing
-    /// keys or keys of another type, or no memory.
+    /// A kind or pre-tokenizer that is not supported, arrays whose lengths differ, ids beyond the
+    /// vocabulary, missing keys or keys of another type, or no memory.
     pub fn new(gguf: &Gguf<'h>) -> Result<Self, Error> {
         let model = required(gguf, "tokenizer.ggml.model")?;
         let bpe = match model {
@@ -114,11 +115,12 @@ impl<'h> Tokenizer<'h> {
 
     /// Appends the tokens of `text`, which need not be UTF-8.
     ///
-    /// SentencePiece falls back to byte tokens; BPE replaces what cannot be read as UTF-8 by U+FFFD, as llama.cpp does, and
-    /// leaves out bytes that its vocabulary has no token for.
+    /// SentencePiece falls back to byte tokens; BPE replaces what cannot be read as UTF-8 by U+FFFD,
+    /// as llama.cpp does, and leaves out bytes that its vocabulary has no token for.
     ///
-    /// Time grows with the text's length, whatever stands in it. Work space grows with the longest word, some 50 bytes for
-    /// each of its bytes, and where special tokens are looked for and found by one byte for each of the text.
+    /// Time grows with the text's length, whatever stands in it. Work space grows with the longest
+    /// word, some 50 bytes for each of its bytes, and where special tokens are looked for and found
+    /// by one byte for each of the text.
     ///
     /// # Errors
     ///
@@ -160,11 +162,11 @@ impl<'h> Tokenizer<'h> {
         Ok(())
     }
 
-    /// Appends the bytes that a token stands for; they may be part of a character. Control and unknown tokens give
-    /// nothing unless `special`, ids beyond the vocabulary nothing at all.
+    /// Appends the bytes that a token stands for; they may be part of a character. Control and
+    /// unknown tokens give nothing unless `special`, ids beyond the vocabulary nothing at all.
     ///
-    /// SentencePiece's first word of a text begins with the space that `encode` put before it; who wants the text back as it
-    /// was drops that one.
+    /// SentencePiece's first word of a text begins with the space that `encode` put before it; who
+    /// wants the text back as it was drops that one.
     pub fn decode(&self, token: u32, special: bool, out: &mut Vec<u8>) {
         let Some(text) = self.vocabulary.strings.get(token) else { return };
         match (self.vocabulary.kind(token), &self.algorithm) {

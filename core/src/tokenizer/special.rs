@@ -8,8 +8,8 @@ use super::vocabulary::{Kind, Vocabulary};
 use crate::error::TokenizerError;
 use crate::order::sorted;
 
-/// Special tokens with longer texts are never looked for, so that a hostile file cannot make a search long. Real ones have
-/// at most some 50 bytes.
+/// Special tokens with longer texts are never looked for, so that a hostile file cannot make a search
+/// long. Real ones have at most some 50 bytes.
 const MAX_LEN: usize = 512;
 /// No special token.
 const NONE: u32 = u32::MAX;
@@ -85,10 +85,11 @@ impl Specials {
     /// Cuts a text at the special tokens in it: all of them with `parse`, else only those that the file calls
     /// user-defined, which are cut out of any text.
     ///
-    /// As in llama.cpp, tokens go one after the other over the whole text, longer ones before shorter ones, and each takes
-    /// its places from left to right out of what is left. Here all go at once: for each place where one begins the
-    /// longest is queued, and where it does not fit any more, the next shorter one. (llama.cpp leaves the order of tokens
-    /// of one length open; it only matters where two of them overlap.)
+    /// As in llama.cpp, tokens go one after the other over the whole text, longer ones before shorter
+    /// ones, and each takes its places from left to right out of what is left. Here all go at once:
+    /// for each place where one begins the longest is queued, and where it does not fit any more, the
+    /// next shorter one. (llama.cpp leaves the order of tokens of one length open; it only matters
+    /// where two of them overlap.)
     pub(super) fn cut<'t>(
         &self,
         vocabulary: &Vocabulary<'_>,
@@ -166,7 +167,8 @@ impl Specials {
         let string = |token| vocabulary.strings.get(token).unwrap_or_default();
         let start = range.start;
         let candidates = self.by_text.get(range).unwrap_or_default();
-        // Whatever the text begins with stands not after the text; and what stands between the two begins with it too.
+        // Whatever the text begins with stands not after the text; and what stands between the two
+        // begins with it too.
         let after = candidates.partition_point(|special| string(special.token) <= text);
         let Some(last) = after.checked_sub(1) else { return NONE };
         let mut at = (start + last) as u32;

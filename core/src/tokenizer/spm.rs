@@ -1,4 +1,5 @@
-//! SentencePiece: characters are merged by the score of what they make; what is no token falls back to its bytes.
+//! SentencePiece: characters are merged by the score of what they make; what is no token falls back to
+//! its bytes.
 
 use alloc::vec::Vec;
 
@@ -16,8 +17,9 @@ pub(super) struct SentencePiece {
     pub(super) add_space_prefix: bool,
     /// Stands for bytes that the vocabulary cannot express.
     pub(super) unknown: Option<u32>,
-    /// Whether words can be merged one by one: no token holds a space after something else, so that no merge reaches
-    /// over the beginning of a word. True for every vocabulary that was trained as usual; it saves most of the memory.
+    /// Whether words can be merged one by one: no token holds a space after something else, so that
+    /// no merge reaches over the beginning of a word. True for every vocabulary that was trained as
+    /// usual; it saves most of the memory.
     by_words: bool,
 }
 

@@ -1,6 +1,8 @@
-//! Cuts text into the words that byte-level BPE merges inside: each kind is a regular expression, written by hand.
+//! Cuts text into the words that byte-level BPE merges inside: each kind is a regular expression, written
+//! by hand.
 //!
-//! A kind is one function that finds the end of the word at a position; the kinds share their parts from here.
+//! A kind is one function that finds the end of the word at a position; the kinds share their parts from
+//! here.
 
 mod gpt2;
 mod llama_bpe;
@@ -12,8 +14,8 @@ use super::unicode::{Class, class, decode};
 /// One kind of pre-tokenizer.
 #[derive(Debug)]
 pub(super) struct PreTokenizer {
-    /// The names that files give it (`tokenizer.ggml.pre`), with spaces between: models that llama.cpp treats alike in
-    /// every respect here.
+    /// The names that files give it (`tokenizer.ggml.pre`), with spaces between: models that
+    /// llama.cpp treats alike in every respect here.
     pub(super) names: &'static str,
     /// Whether a word that is a token as a whole is taken without merging.
     pub(super) ignore_merges: bool,

@@ -79,7 +79,8 @@ mod tests {
         ] {
             assert_eq!(class(character as u32), expected, "{character:?}");
         }
-        // Of all that core knows as numbers, the table of an older Unicode holds nearly all, and nothing else.
+        // Of all that core knows as numbers, the table of an older Unicode holds nearly all, and
+        // nothing else.
         let ours = (0..0x11_0000).filter(|&c| class(c) == Class::Number);
         assert!(ours.clone().all(|c| char::from_u32(c).is_some_and(char::is_numeric)));
         assert_eq!(ours.count(), 1831);
