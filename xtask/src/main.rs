@@ -10,6 +10,7 @@ mod run;
 mod sizes;
 mod smollm;
 mod test;
+mod unicode;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -69,6 +70,12 @@ const CHORES: &[Chore] = &[
         arguments: "[--python PATH]",
         about: "compute fixtures/expected again, with llama.cpp (maintainers)",
         run: oracle::run,
+    },
+    Chore {
+        name: "unicode",
+        arguments: "",
+        about: "make the tables of letters and numbers again (maintainers)",
+        run: unicode::run,
     },
 ];
 
