@@ -21,7 +21,7 @@ pub(crate) fn run(mut arguments: lexopt::Parser) -> Outcome {
     }
     let python = match python {
         Some(python) => python,
-        None => environment()?,
+        None => environment("oracle-python", &PACKAGES)?,
     };
     let models = target_dir().join("oracle-models");
     // The script takes every model in the folder: no old one may lie there.
@@ -31,14 +31,14 @@ pub(crate) fn run(mut arguments: lexopt::Parser) -> Outcome {
     call(command(python).arg(root().join("fixtures/oracle.py")).arg(models).arg(expected))
 }
 
-/// The Python of a virtual environment with the packages.
-fn environment() -> Outcome<PathBuf> {
-    let folder = target_dir().join("oracle-python");
+/// The Python of a virtual environment with these packages, kept in the target directory.
+pub(crate) fn environment(name: &str, packages: &[&str]) -> Outcome<PathBuf> {
+    let folder = target_dir().join(name);
     let python = folder.join("bin/python");
     create_dir(&target_dir())?;
     if !python.is_file() {
         call(command("python3").args(["-m", "venv"]).arg(&folder))?;
     }
-    call(command(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
+    call(command(&python).args(["-m", "pip", "install", "--quiet"]).args(packages))?;
     Ok(python)
 }

@@ -1,21 +1,31 @@
-//! Makes `core/src/tokenizer/unicode/tables.rs`: the ranges of Unicode's letters and numbers.
+//! `unicode`: makes the tables of letters and numbers that pre-tokenizers cut words by.
 //!
 //! The version is 15.1, whose tables llama.cpp carries, so that texts are cut at the same places; it
-//! comes with the pinned
-//! `unicode-properties`. White space needs no table: Unicode does not add to it.
+//! comes with the pinned `unicode-properties`. White space needs no table: Unicode does not add to it.
 
 use std::fmt::Write;
-use std::iter;
+use std::{fs, iter};
 
 use unicode_properties::{GeneralCategoryGroup, UNICODE_VERSION, UnicodeGeneralCategory};
+
+use crate::{Outcome, no_arguments, root, text};
+
+/// Where the tables lie.
+const TABLES: &str = "core/src/tokenizer/unicode/tables.rs";
 
 /// Most characters of one packed range: its length less one has 11 bits.
 const LONGEST: u32 = 1 << 11;
 
+/// Writes `core/src/tokenizer/unicode/tables.rs`.
+pub(crate) fn run(arguments: lexopt::Parser) -> Outcome {
+    no_arguments(arguments)?;
+    fs::write(root().join(TABLES), generate()).map_err(text)
+}
+
 /// The text of the module.
-pub(crate) fn generate() -> String {
+fn generate() -> String {
     let (major, minor, patch) = UNICODE_VERSION;
-    let mut text =
+    let mut module =
         format!("//! Unicode {major}.{minor}.{patch}: made by `cargo xtask unicode`, not by hand.\n");
     for (name, group, what) in [
         ("LETTERS", GeneralCategoryGroup::Letter, "letters"),
@@ -27,14 +37,14 @@ pub(crate) fn generate() -> String {
             format!("    {}\n", values.join(" "))
         });
         let _ = write!(
-            text,
+            module,
             "\n/// Ranges of {what}: the first character, shifted left by 11, and the length less one.\n\
              #[rustfmt::skip]\npub(super) static {name}: [u32; {}] = [\n{}];\n",
             ranges.len(),
             lines.collect::<String>()
         );
     }
-    text
+    module
 }
 
 /// The ranges of a group's characters, packed.
@@ -53,12 +63,10 @@ fn ranges(group: GeneralCategoryGroup) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::Path;
+    use super::*;
 
     #[test]
     fn the_tables_are_those_of_the_pinned_version() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/src/tokenizer/unicode/tables.rs");
-        assert_eq!(super::generate(), fs::read_to_string(path).unwrap());
+        assert_eq!(generate(), fs::read_to_string(root().join(TABLES)).unwrap());
     }
 }
