@@ -9,7 +9,10 @@ fn directories_are_read() {
         let gguf = Gguf::parse(&bytes, bytes.len() as u64).expect(fixture.name);
         assert_eq!(gguf.version(), fixture.version, "{}", fixture.name);
         assert_eq!(gguf.string("general.name"), Ok(Some(fixture.name.as_bytes())));
-        assert_eq!(gguf.u32("llama.embedding_length"), Ok(Some(fixture.shape.hidden as u32)));
+        assert_eq!(
+            gguf.u32(&format!("{}.embedding_length", fixture.family)),
+            Ok(Some(fixture.shape.hidden as u32))
+        );
         let tokens = gguf.array("tokenizer.ggml.tokens").expect(fixture.name).expect(fixture.name);
         assert_eq!(tokens.len(), fixture.vocabulary.token_count(), "{}", fixture.name);
         let written = fixture.tensors();
