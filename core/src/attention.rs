@@ -136,3 +136,53 @@ fn accumulate<T: Copy>(weights: &[f32], values: &[T], to_f32: impl Fn(T) -> f32,
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::KvType;
+    use crate::platform::SingleThread;
+    use std::vec;
+    use std::vec::Vec;
+
+    /// Some floats between -1 and 1.
+    fn floats(seed: usize, len: usize) -> Vec<f32> {
+        (0..len).map(|i| libm::sinf((seed * 7919 + i * 31) as f32)).collect()
+    }
+
+    #[test]
+    fn over_several_blocks_it_is_the_softmax_of_all_positions() {
+        let (heads, group, head_dim, count) = (2, 3, 24, 150);
+        let mut cache = KvCache::new(KvType::F32, 1, heads, head_dim, 200).unwrap();
+        cache.grow(count).unwrap();
+        let keys: Vec<_> = (0..count).map(|t| floats(t, heads * head_dim)).collect();
+        let values: Vec<_> = (0..count).map(|t| floats(1000 + t, heads * head_dim)).collect();
+        for t in 0..count {
+            cache.store(0, t, &keys[t], &values[t]);
+        }
+        // Scores far apart, so that the running maximum changes from block to block.
+        let scale = 2.0;
+        let queries = floats(5000, 2 * heads * group * head_dim);
+        let mut out = vec![0.0; queries.len()];
+        let attention = Attention { cache: &cache, layer: 0, group, scale, first_position: count - 2 };
+        attend(&attention, &SingleThread, &queries, &mut out);
+        for (unit, (query, out)) in queries.chunks(head_dim).zip(out.chunks(head_dim)).enumerate() {
+            let (token, head) = (unit / (heads * group), unit % (heads * group) / group);
+            let seen = count - 1 + token;
+            let part = |row: &'_ [f32]| -> Vec<f64> {
+                row[head * head_dim..(head + 1) * head_dim].iter().map(|&x| x.into()).collect()
+            };
+            let score = |key: &[f32]| -> f64 {
+                part(key).iter().zip(query).map(|(k, q)| k * f64::from(*q)).sum::<f64>()
+                    * f64::from(scale)
+            };
+            let weights: Vec<f64> = keys[..seen].iter().map(|key| libm::exp(score(key))).collect();
+            let total: f64 = weights.iter().sum();
+            for (i, &got) in out.iter().enumerate() {
+                let mixed = weights.iter().zip(&values[..seen]).map(|(w, value)| w * part(value)[i]);
+                let exact = mixed.sum::<f64>() / total;
+                assert!((f64::from(got) - exact).abs() < 1e-5, "{unit} {i}: {got} {exact}");
+            }
+        }
+    }
+}

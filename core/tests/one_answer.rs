@@ -74,7 +74,8 @@ fn bits<'a, S: WeightSource<'a>>(
 #[test]
 fn threads_batches_and_sources_change_no_bit() {
     for (name, bytes, expected) in common::models() {
-        let Some(row) = expected.rows.iter().max_by_key(|row| row.tokens.len()) else { continue };
+        // The prompt of some twenty tokens; under an emulator a longer one for each format would take minutes.
+        let Some(row) = expected.rows.get(1) else { continue };
         let tokens = &row.tokens;
         let slice = SliceSource::new(&bytes);
         let plain = bits(&bytes, slice, &SingleThread, 64, &[tokens]);
@@ -91,6 +92,18 @@ fn threads_batches_and_sources_change_no_bit() {
             plain,
             "{name}, in two parts"
         );
+    }
+}
+
+#[test]
+fn a_text_over_several_blocks_of_the_cache_has_the_same_bits_too() {
+    let bytes = picolm_fixtures::bytes("nano");
+    let tokens: Vec<u32> = (0..200).map(|i| i * 7 % 300).collect();
+    let slice = SliceSource::new(&bytes);
+    let plain = bits(&bytes, slice, &SingleThread, 64, &[&tokens]);
+    for (batch, threads) in [(1, 1), (7, 3), (100, 2)] {
+        let threads = Scoped(threads, AtomicUsize::new(0));
+        assert_eq!(bits(&bytes, slice, &threads, batch, &[&tokens]), plain, "batch {batch}");
     }
 }
 

@@ -60,7 +60,19 @@ fn format() -> Outcome {
 }
 
 fn clippy() -> Outcome {
-    call(&mut cargo(&["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]))
+    call(&mut cargo(&["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]))?;
+    // The platform without libc and its program, which the default members leave out.
+    let mut raw =
+        cargo(&["clippy", "--quiet", "--profile", "raw", "--lib", "--bins", "--no-default-features"]);
+    raw.args([
+        "--package",
+        "picolm-platform-linux-raw",
+        "--package",
+        "picolm-cli",
+        "--features",
+        "picolm-cli/raw",
+    ]);
+    call(raw.args(["--", "-D", "warnings"]))
 }
 
 fn docs() -> Outcome {
