@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use picolm_cli::host::{Host, IoError, Stream};
 use picolm_core::platform::{Clock, CpuFeatures};
-use picolm_platform_std::{Mapping, MonotonicClock, Pool, available_threads, peak_rss_bytes};
+use picolm_platform_std::{Mapping, MonotonicClock, Pool, available_cores, peak_rss_bytes};
 
 fn main() -> ExitCode {
     let arguments: Vec<Vec<u8>> =
@@ -68,7 +68,7 @@ impl Host for StdHost {
     }
 
     fn threads(&self, count: Option<usize>) -> Pool {
-        Pool::new(count.unwrap_or_else(available_threads))
+        Pool::new(count.unwrap_or_else(available_cores))
     }
 
     fn clock(&self) -> &dyn Clock {
