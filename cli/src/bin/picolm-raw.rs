@@ -101,7 +101,7 @@ impl Host for RawHost {
     }
 
     fn threads(&self, count: Option<usize>) -> Workers {
-        match raw::ThreadPool::new(count.unwrap_or_else(raw::usable_cpus)) {
+        match raw::ThreadPool::new(count.unwrap_or_else(raw::usable_cores)) {
             Ok(pool) => Workers::Pool(pool),
             Err(_) => Workers::Single(SingleThread),
         }
