@@ -6,9 +6,10 @@ extern crate alloc;
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use embedded_io::{Read, Write};
-use picolm_cli::host::{Host, IoError, Stream};
+use picolm_cli::host::{File, Host, IoError, Stream};
 use picolm_core::platform::{Clock, CpuFeatures, SingleThread, Threads};
 use picolm_platform_linux_raw as raw;
 
@@ -31,6 +32,12 @@ struct Mapped(raw::Mapping);
 impl AsRef<[u8]> for Mapped {
     fn as_ref(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl File for Mapped {
+    fn will_need(&self, range: Range<usize>) {
+        self.0.advise(range, raw::Advice::WillNeed);
     }
 }
 
