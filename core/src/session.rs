@@ -10,7 +10,7 @@ use crate::matmul::{Matrix, matmul};
 use crate::model::{Layer, Model, Projection};
 use crate::ops;
 use crate::platform::Platform;
-use crate::simd::{Kernels, kernels};
+use crate::simd::Kernels;
 use crate::source::WeightSource;
 
 /// What a session may take.
@@ -81,7 +81,7 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         let kind = limits.kv.unwrap_or_else(|| model.default_kv_type());
         let cache = KvCache::new(kind, spec.layers, spec.kv_heads, spec.head_dim, context)?;
         let buffers = Buffers::new(model, batch)?;
-        let kernels = kernels(platform.cpu);
+        let kernels = platform.kernels;
         Ok(Session { model, source, platform, kernels, cache, batch, position: 0, buffers })
     }
 
@@ -178,7 +178,7 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
 
     /// Name of the instruction set whose kernels run.
     pub fn kernels(&self) -> &'static str {
-        self.kernels.name
+        self.kernels.name()
     }
 
     fn check(&self, tokens: &[u32]) -> Result<(), Error> {

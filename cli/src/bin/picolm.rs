@@ -76,7 +76,7 @@ impl Host for StdHost {
     }
 
     fn cpu(&self) -> CpuFeatures {
-        CpuFeatures::default()
+        CpuFeatures::detect()
     }
 
     fn interrupted(&self) -> bool {
