@@ -7,7 +7,6 @@ use picolm_core::gguf::Gguf;
 use picolm_core::model::Model;
 use picolm_core::platform::{Platform, Threads};
 use picolm_core::session::{Limits, Session};
-use picolm_core::simd::kernels;
 use picolm_core::source::SliceSource;
 use picolm_core::tokenizer::EncodeOptions;
 
@@ -73,7 +72,7 @@ impl<'f> Loaded<'f> {
         threads: &'s dyn Threads,
         limits: Limits,
     ) -> Result<Session<'s, 'f, SliceSource<'f>>, Failure> {
-        let platform = Platform { threads, clock: host.clock(), kernels: kernels(host.cpu()) };
+        let platform = Platform { threads, clock: host.clock(), kernels: host.kernels() };
         Session::new(&self.model, self.source, platform, limits).map_err(|error| self.fail(error))
     }
 }

@@ -4,13 +4,12 @@ use crate::activations::Activations;
 use crate::gguf::Tensor;
 use crate::platform::Threads;
 use crate::quant::Format;
-use crate::simd::portable::MAX_COLUMNS;
 use crate::simd::tiles::{Tile, Tiles};
-use crate::simd::{Kernels, RowsFn};
+use crate::simd::{Kernels, RowsFn, TILE_ROWS};
 use crate::source::{SourceError, Span, WeightSource};
 
-/// Rows that one thread takes at a time.
-const TILE_ROWS: usize = 16;
+/// Columns of a tile.
+const TILE_COLUMNS: usize = 64;
 
 /// A weight matrix in the file.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +77,7 @@ pub fn matmul<'a, S: WeightSource<'a>>(
     x: &Activations,
     y: &mut [f32],
 ) -> Result<(), SourceError> {
+    let kernel = kernels.rows(w.format);
     let per_window = window_rows(source.window_len(), w.row_bytes).min(w.rows);
     let mut first = 0;
     while first < w.rows {
@@ -92,7 +92,7 @@ pub fn matmul<'a, S: WeightSource<'a>>(
                 let start = (tile.rows().start - first) * w.row_bytes;
                 let rows =
                     window.get(start..start + tile.rows().len() * w.row_bytes).unwrap_or_default();
-                multiply_tile(kernels.rows, w, rows, x, &mut tile);
+                multiply_tile(kernel, w, rows, x, &mut tile);
             }
         });
         first = after;
@@ -108,23 +108,15 @@ fn window_rows(window_len: usize, row_bytes: usize) -> usize {
 
 /// A few rows times all columns; the columns go in groups that a kernel takes, the rows stay in the nearest cache.
 fn multiply_tile(kernel: RowsFn, w: &Matrix, rows: &[u8], x: &Activations, tile: &mut Tile<'_>) {
-    let mut results = [0.0; TILE_ROWS * MAX_COLUMNS];
+    let mut results = [0.0; TILE_ROWS * TILE_COLUMNS];
     let mut first = 0;
     while first < x.tokens() {
-        let count = MAX_COLUMNS.min(x.tokens() - first);
-        let columns = first..first + count;
-        kernel(
-            w.format,
-            rows,
-            w.row_bytes,
-            x,
-            columns.clone(),
-            &mut results[..tile.rows().len() * count],
-        );
-        for (i, token) in columns.enumerate() {
-            for (y, row) in tile.column(token).iter_mut().zip(results.chunks_exact(count)) {
-                *y = row[i];
-            }
+        let count = TILE_COLUMNS.min(x.tokens() - first);
+        let results = &mut results[..TILE_ROWS * count];
+        kernel(w.format, rows, w.row_bytes, x, first..first + count, results);
+        for (i, results) in results.as_chunks::<TILE_ROWS>().0.iter().enumerate() {
+            let y = tile.column(first + i);
+            y.copy_from_slice(&results[..y.len()]);
         }
         first += count;
     }

@@ -348,9 +348,8 @@ impl<'a, S: WeightSource<'a>> Run<'_, '_, S> {
     /// The first token of a text is always wide: models park huge activations on it that every later token attends to.
     fn prepare(&mut self, projection: &Projection, x: &[f32]) -> Result<(), Error> {
         let kind = projection.matrix.format.activations();
-        let first_position = self.first_position;
-        let wide = |token: usize| projection.wide || first_position + token == 0;
-        Ok(self.activations.prepare(kind, projection.matrix.columns, x, wide)?)
+        let wide = if projection.wide { usize::MAX } else { usize::from(self.first_position == 0) };
+        Ok(self.kernels.prepare(self.activations, kind, projection.matrix.columns, x, wide)?)
     }
 
     fn multiply(&mut self, matrix: &Matrix, y: &mut [f32]) -> Result<(), Error> {

@@ -9,7 +9,8 @@ use alloc::vec::Vec;
 
 use embedded_io::{Read, Write};
 use picolm_cli::host::{Host, IoError, Stream};
-use picolm_core::platform::{Clock, CpuFeatures, SingleThread, Threads};
+use picolm_core::platform::{Clock, SingleThread, Threads};
+use picolm_core::simd::{Kernels, kernels};
 use picolm_platform_linux_raw as raw;
 
 raw::entry!(main);
@@ -111,8 +112,8 @@ impl Host for RawHost {
         &self.clock
     }
 
-    fn cpu(&self) -> CpuFeatures {
-        raw::cpu_features(&self.process)
+    fn kernels(&self) -> &'static Kernels {
+        kernels(raw::cpu_features(&self.process))
     }
 
     fn interrupted(&self) -> bool {

@@ -4,7 +4,7 @@ use super::{FloatFormat, Format};
 
 pub(super) const FORMAT: Format = Format::float::<Bf16>("BF16", 30);
 
-struct Bf16;
+pub(super) struct Bf16;
 
 impl FloatFormat for Bf16 {
     type Element = [u8; 2];

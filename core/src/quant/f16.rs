@@ -4,7 +4,7 @@ use super::{FloatFormat, Format, half};
 
 pub(super) const FORMAT: Format = Format::float::<F16>("F16", 1);
 
-struct F16;
+pub(super) struct F16;
 
 impl FloatFormat for F16 {
     type Element = [u8; 2];

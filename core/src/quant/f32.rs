@@ -4,7 +4,7 @@ use super::{FloatFormat, Format};
 
 pub(super) const FORMAT: Format = Format::float::<F32>("F32", 0);
 
-struct F32;
+pub(super) struct F32;
 
 impl FloatFormat for F32 {
     type Element = [u8; 4];

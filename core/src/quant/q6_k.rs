@@ -1,14 +1,19 @@
 //! Q6_K: 128 bytes of low nibbles, 64 bytes of upper bit pairs, sixteen signed 8-bit scales, f16 scale; offset 32.
 
+use crate::simd::lanes::{Blocks, Header, Lanes, Run, high_nibbles, low_nibbles, or, signed_pairs};
 use super::{Format, Format256, Super, half};
 
 pub(super) const FORMAT: Format = Format::block256::<Q6K>("Q6_K", 14);
 
-struct Q6K;
+pub(super) struct Q6K;
 
 impl Format256 for Q6K {
     type Block = [u8; 210];
     const HAS_MIN: bool = false;
+    const BIAS: i32 = 32;
+    const MAX: u32 = 63;
+    const STRIDED: bool = true;
+    const GROUP32: bool = false;
 
     #[inline(always)]
     fn unpack(block: &[u8; 210], out: &mut Super) {
@@ -27,5 +32,31 @@ impl Format256 for Q6K {
             out.scales[group] = block[192 + group] as i8;
         }
         out.scale = half(block[208], block[209]);
+    }
+
+    #[inline(always)]
+    fn header<L: Lanes>(block: &Blocks<'_, L>) -> Header<L> {
+        let zero = L::splat(0);
+        Header {
+            scale: block.half(208),
+            min: L::splat_float(0.0),
+            scales: signed_pairs(block.run(192)),
+            mins: [zero; 8],
+        }
+    }
+
+    #[inline(always)]
+    fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
+        let (half, column) = (unit / 2, unit % 2);
+        let first = block.run(64 * half + 16 * column);
+        let second = block.run(64 * half + 32 + 16 * column);
+        let upper = block.run(128 + 32 * half + 16 * column);
+        let pair = |run: Run<L>| run.map(|x| x.and(L::splat(0x3030_3030)));
+        [
+            or(low_nibbles(first), pair(upper.map(|x| x.shl::<4>()))),
+            or(low_nibbles(second), pair(upper.map(|x| x.shl::<2>()))),
+            or(high_nibbles(first), pair(upper)),
+            or(high_nibbles(second), pair(upper.map(|x| x.shr::<2>()))),
+        ]
     }
 }

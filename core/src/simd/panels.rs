@@ -1,0 +1,480 @@
+//! Matrix products with one row of weights in each lane: the loops of every instruction set that has [`Lanes`].
+//!
+//! For one vector the weights go from the file's bytes through registers straight into dot products. For more, a panel
+//! of some rows is unpacked once into the nearest cache and multiplied with all of them. Both repeat the arithmetic of
+//! the portable kernels (docs/arithmetic.md): integers are exact, and floats are combined block after block.
+#![allow(unsafe_code)]
+
+use core::ops::Range;
+
+use super::TILE_ROWS;
+use super::lanes::{Block32, Blocks, Header, Lanes, Run};
+use crate::activations::{Activations, Planes};
+use crate::quant::{Block, Format32, Format256};
+
+/// The part of a tile that one register holds, and where its results go.
+struct Part<'t> {
+    /// The first row's first byte.
+    first: *const u8,
+    /// From row to row.
+    stride: usize,
+    /// Index of the first row in the tile, and number of rows that count.
+    rows: Range<usize>,
+    /// Results of the tile: `[column][TILE_ROWS]`, from the column `first_column` on.
+    out: &'t mut [f32],
+    first_column: usize,
+}
+
+impl Part<'_> {
+    /// Where the results of a column go.
+    #[inline(always)]
+    fn column(&mut self, column: usize) -> &mut [f32] {
+        let start = (column - self.first_column) * TILE_ROWS;
+        &mut self.out[start + self.rows.start..start + self.rows.end]
+    }
+}
+
+/// Calls `work` for each register's worth of rows; rows that fill none are repeated in every lane, one by one.
+#[inline(always)]
+fn for_parts<L: Lanes>(
+    weights: &[u8],
+    row_bytes: usize,
+    columns: &Range<usize>,
+    out: &mut [f32],
+    mut work: impl FnMut(Part<'_>),
+) {
+    let count = (weights.len() / row_bytes).min(TILE_ROWS);
+    let mut row = 0;
+    while row < count {
+        let whole = count - row >= L::ROWS;
+        let (stride, rows) = if whole { (row_bytes, row..row + L::ROWS) } else { (0, row..row + 1) };
+        row = rows.end;
+        let first = weights[rows.start * row_bytes..].as_ptr();
+        work(Part { first, stride, rows, out, first_column: columns.start });
+    }
+}
+
+/// The columns of `planes` among `columns`, if the first of them is the batch's column `offset`.
+#[inline(always)]
+fn part_of(planes: &Planes, offset: usize, columns: &Range<usize>) -> Range<usize> {
+    let start = columns.start.saturating_sub(offset).min(planes.tokens);
+    start..columns.end.saturating_sub(offset).clamp(start, planes.tokens)
+}
+
+/// Splits `columns` into groups of `L::COLUMNS`.
+#[inline(always)]
+fn groups<const N: usize>(columns: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+    let end = columns.end;
+    columns.step_by(N).map(move |first| (first, N.min(end - first)))
+}
+
+// ---- Blocks of 32 ----
+
+/// Rows of a tile times columns, for a format of blocks of 32; `out` takes `[column][TILE_ROWS]`.
+///
+/// # Safety
+///
+/// The CPU has the instruction set of `L`.
+#[inline(always)]
+pub(crate) unsafe fn rows32<L: Lanes, F: Format32>(
+    weights: &[u8],
+    row_bytes: usize,
+    x: &Activations,
+    columns: Range<usize>,
+    out: &mut [f32],
+) {
+    let planes = x.two_planes();
+    let blocks = row_bytes / F::Block::BYTES;
+    for_parts::<L>(weights, row_bytes, &columns, out, |mut part| {
+        let mut columns = part_of(planes, 0, &columns);
+        if columns.len() == 1 {
+            // SAFETY: a part's rows have `blocks` blocks each.
+            unsafe { direct32::<L, F>(&mut part, blocks, planes, columns.start) };
+            return;
+        }
+        // SAFETY: as above.
+        unsafe { panel32::<L, F>(&mut part, blocks, planes, &mut columns) };
+    });
+}
+
+/// The weights of blocks as the dot products take them.
+#[inline(always)]
+fn ready32<L: Lanes, F: Format32>(mut block: Block32<L>) -> Block32<L> {
+    if L::UNSIGNED && F::MAX == 128 {
+        block.q = block.q.map(|run| run.map(|x| x.xor(L::splat(0x8080_8080))));
+    }
+    block
+}
+
+/// Σ (q − bias)·x of a block.
+#[inline(always)]
+fn dot32<L: Lanes, F: Format32>(q: &[Run<L>; 2], bytes: &[i8; 64], sum: i32) -> L {
+    let x = bytes.as_chunks::<16>().0;
+    let (high, low) = if L::UNSIGNED && F::MAX == 128 {
+        (
+            L::splat(0).dot_bytes::<255>(q[0], &x[0]).dot_bytes::<255>(q[1], &x[1]),
+            L::splat(sum.wrapping_mul(-128) as u32)
+                .dot_bytes::<255>(q[0], &x[2])
+                .dot_bytes::<255>(q[1], &x[3]),
+        )
+    } else {
+        let bias = L::splat(sum.wrapping_mul(-F::BIAS) as u32);
+        match F::MAX {
+            0..=15 => (
+                L::splat(0).dot_bytes::<15>(q[0], &x[0]).dot_bytes::<15>(q[1], &x[1]),
+                bias.dot_bytes::<15>(q[0], &x[2]).dot_bytes::<15>(q[1], &x[3]),
+            ),
+            16..=31 => (
+                L::splat(0).dot_bytes::<31>(q[0], &x[0]).dot_bytes::<31>(q[1], &x[1]),
+                bias.dot_bytes::<31>(q[0], &x[2]).dot_bytes::<31>(q[1], &x[3]),
+            ),
+            _ => (
+                L::splat(0).dot_bytes::<128>(q[0], &x[0]).dot_bytes::<128>(q[1], &x[1]),
+                bias.dot_bytes::<128>(q[0], &x[2]).dot_bytes::<128>(q[1], &x[3]),
+            ),
+        }
+    };
+    high.shl::<8>().sub(high).add(low)
+}
+
+/// total + x_scale·(scale·Σ + min·Σx).
+#[inline(always)]
+fn add32<L: Lanes, F: Format32>(
+    total: L::Floats,
+    block: &Block32<L>,
+    planes: &Planes,
+    place: usize,
+) -> L::Floats {
+    let (bytes, sum) = (&planes.bytes.as_chunks::<64>().0[place], planes.sums[place]);
+    let dot = dot32::<L, F>(&block.q, bytes, sum);
+    let mut t = L::mul_floats(block.scale, dot.to_floats());
+    if F::HAS_MIN {
+        t = L::add_floats(t, L::mul_floats(block.min, L::splat_float(sum as f32)));
+    }
+    L::add_floats(total, L::mul_floats(L::splat_float(planes.scales[place]), t))
+}
+
+/// One column, from the file's bytes.
+///
+/// # Safety
+///
+/// The rows of `part` have `blocks` blocks each.
+#[inline(always)]
+unsafe fn direct32<L: Lanes, F: Format32>(
+    part: &mut Part<'_>,
+    blocks: usize,
+    planes: &Planes,
+    column: usize,
+) {
+    let mut total = L::splat_float(0.0);
+    for b in 0..blocks {
+        // SAFETY: b is one of the blocks.
+        let block =
+            unsafe { Blocks::new(part.first.add(b * F::Block::BYTES), part.stride, F::Block::BYTES) };
+        let block = ready32::<L, F>(F::lanes(&block));
+        total = add32::<L, F>(total, &block, planes, b * planes.tokens + column);
+    }
+    L::store_floats(total, part.column(column));
+}
+
+/// Blocks of 32 that are unpacked together.
+const PANEL_BLOCKS: usize = 8;
+
+/// Several columns, through a panel.
+///
+/// # Safety
+///
+/// The rows of `part` have `blocks` blocks each.
+#[inline(always)]
+unsafe fn panel32<L: Lanes, F: Format32>(
+    part: &mut Part<'_>,
+    blocks: usize,
+    planes: &Planes,
+    columns: &mut Range<usize>,
+) {
+    let zero = L::splat_float(0.0);
+    let mut panel = [Block32::<L> { q: [[L::splat(0); 4]; 2], scale: zero, min: zero }; PANEL_BLOCKS];
+    for first in (0..blocks).step_by(PANEL_BLOCKS) {
+        let count = PANEL_BLOCKS.min(blocks - first);
+        for (b, out) in panel[..count].iter_mut().enumerate() {
+            let at = (first + b) * F::Block::BYTES;
+            // SAFETY: first + b is one of the blocks.
+            let block = unsafe { Blocks::new(part.first.add(at), part.stride, F::Block::BYTES) };
+            *out = ready32::<L, F>(F::lanes(&block));
+        }
+        for column in columns.clone() {
+            let start = if first == 0 { zero } else { L::load_floats(part.column(column)) };
+            let mut total = start;
+            for (b, block) in panel[..count].iter().enumerate() {
+                total = add32::<L, F>(total, block, planes, (first + b) * planes.tokens + column);
+            }
+            L::store_floats(total, part.column(column));
+        }
+    }
+}
+
+// ---- Superblocks of 256 ----
+
+/// Rows of a tile times columns, for a format of superblocks of 256; `out` takes `[column][TILE_ROWS]`.
+///
+/// # Safety
+///
+/// The CPU has the instruction set of `L`.
+#[inline(always)]
+pub(crate) unsafe fn rows256<L: Lanes, F: Format256>(
+    weights: &[u8],
+    row_bytes: usize,
+    x: &Activations,
+    columns: Range<usize>,
+    out: &mut [f32],
+) {
+    let (one, two) = (x.one_plane(), x.two_planes());
+    let (narrow, wide) = (part_of(one, two.tokens, &columns), part_of(two, 0, &columns));
+    let blocks = row_bytes / F::Block::BYTES;
+    for_parts::<L>(weights, row_bytes, &columns, out, |mut part| {
+        // SAFETY: a part's rows have `blocks` blocks each.
+        unsafe {
+            match (narrow.len(), wide.len()) {
+                (1, 0) => direct256::<L, F, 1>(&mut part, blocks, one, narrow.start, two.tokens),
+                (0, 1) => direct256::<L, F, 2>(&mut part, blocks, two, wide.start, 0),
+                _ => panel256::<L, F>(&mut part, blocks, [(one, &narrow, two.tokens), (two, &wide, 0)]),
+            }
+        }
+    });
+}
+
+/// The integers of a superblock, before the floats: Σ scales·steps·Σwx and Σ mins·steps·Σx of each plane.
+struct Sums<L, const N: usize> {
+    product: [L; N],
+    mins: [L; N],
+}
+
+/// The run of a superblock that is number `j` of unit `unit`.
+#[inline(always)]
+fn run_index<F: Format256>(unit: usize, j: usize) -> usize {
+    if F::STRIDED { unit / 2 * 8 + 2 * j + unit % 2 } else { 4 * unit + j }
+}
+
+/// The weights of a unit as the dot products take them.
+#[inline(always)]
+fn ready256<L: Lanes, F: Format256>(runs: [Run<L>; 4]) -> [Run<L>; 4] {
+    if L::UNSIGNED && F::MAX == 128 {
+        runs.map(|run| run.map(|x| x.xor(L::splat(0x8080_8080))))
+    } else {
+        runs
+    }
+}
+
+/// What is subtracted from each weight.
+#[inline(always)]
+const fn bias256<L: Lanes, F: Format256>() -> i32 {
+    if L::UNSIGNED && F::MAX == 128 { 128 } else { F::BIAS }
+}
+
+/// total + Σ w·x over a run.
+#[inline(always)]
+fn dot_run<L: Lanes, F: Format256>(total: L, w: Run<L>, x: &[i8; 16]) -> L {
+    if L::UNSIGNED && F::MAX == 128 {
+        return total.dot_bytes::<255>(w, x);
+    }
+    match F::MAX {
+        0..=15 => total.dot_bytes::<15>(w, x),
+        16..=31 => total.dot_bytes::<31>(w, x),
+        32..=63 => total.dot_bytes::<63>(w, x),
+        _ => total.dot_bytes::<128>(w, x),
+    }
+}
+
+/// Adds the products of four runs, which begin with `first` and are `1 + F::STRIDED` apart.
+#[inline(always)]
+fn add_unit<L: Lanes, F: Format256>(
+    product: L,
+    runs: &[Run<L>; 4],
+    unit: usize,
+    scales: &[L; 8],
+    x: &[[i8; 16]; 16],
+    steps: &[[i16; 4]; 8],
+) -> L {
+    let mut product = product;
+    if F::GROUP32 && !F::STRIDED {
+        for half in 0..2 {
+            let run = 4 * unit + 2 * half;
+            let dot = dot_run::<L, F>(L::splat(0), runs[2 * half], &x[run]);
+            let dot = dot_run::<L, F>(dot, runs[2 * half + 1], &x[run + 1]);
+            let [step, zero, ..] = steps[run / 2];
+            let factor = L::splat(0).dot_words(scales[run / 2], [step, zero]);
+            product = product.add(dot.mul(factor));
+        }
+    } else {
+        for (j, run_weights) in runs.iter().enumerate() {
+            let run = run_index::<F>(unit, j);
+            let dot = dot_run::<L, F>(L::splat(0), *run_weights, &x[run]);
+            let [even, zero, zero_too, odd] = steps[run / 2];
+            let step = if run % 2 == 0 { [even, zero] } else { [zero_too, odd] };
+            let factor = L::splat(0).dot_words(scales[run / 2], step);
+            product = product.add(dot.mul(factor));
+        }
+    }
+    product
+}
+
+/// What does not need the weights: the subtrahends, and the weights' bias.
+#[inline(always)]
+fn start_sums<L: Lanes, F: Format256, const N: usize>(
+    header: &Header<L>,
+    planes: &Planes,
+    place: usize,
+) -> Sums<L, N> {
+    let mut sums = Sums { product: [L::splat(0); N], mins: [L::splat(0); N] };
+    for n in 0..N {
+        let pairs = planes.sums16[place * N + n].as_chunks::<2>().0;
+        if bias256::<L, F>() != 0 {
+            let mut biased = L::splat(0);
+            for (scales, &pair) in header.scales.iter().zip(pairs) {
+                biased = biased.dot_words(*scales, pair);
+            }
+            sums.product[n] = biased.mul(L::splat(bias256::<L, F>().wrapping_neg() as u32));
+        }
+        if F::HAS_MIN {
+            for (mins, &pair) in header.mins.iter().zip(pairs) {
+                sums.mins[n] = sums.mins[n].dot_words(*mins, pair);
+            }
+        }
+    }
+    sums
+}
+
+/// total + x_scale·(scale·product − min·mins).
+#[inline(always)]
+fn add256<L: Lanes, F: Format256, const N: usize>(
+    total: L::Floats,
+    header: &Header<L>,
+    sums: &Sums<L, N>,
+    x_scale: f32,
+) -> L::Floats {
+    let float = |planes: &[L; N]| match planes[..] {
+        [high, low] => L::wide_to_floats(high, low),
+        _ => planes[0].to_floats(),
+    };
+    let mut t = L::mul_floats(header.scale, float(&sums.product));
+    if F::HAS_MIN {
+        t = L::sub_floats(t, L::mul_floats(header.min, float(&sums.mins)));
+    }
+    L::add_floats(total, L::mul_floats(L::splat_float(x_scale), t))
+}
+
+/// One column of `N` planes, from the file's bytes.
+///
+/// # Safety
+///
+/// The rows of `part` have `blocks` superblocks each.
+#[inline(always)]
+unsafe fn direct256<L: Lanes, F: Format256, const N: usize>(
+    part: &mut Part<'_>,
+    blocks: usize,
+    planes: &Planes,
+    column: usize,
+    offset: usize,
+) {
+    let mut total = L::splat_float(0.0);
+    for b in 0..blocks {
+        // SAFETY: b is one of the superblocks.
+        let block =
+            unsafe { Blocks::new(part.first.add(b * F::Block::BYTES), part.stride, F::Block::BYTES) };
+        let place = b * planes.tokens + column;
+        let header = F::header(&block);
+        let mut sums = start_sums::<L, F, N>(&header, planes, place);
+        for unit in 0..4 {
+            let runs = ready256::<L, F>(F::lanes(&block, unit));
+            for (n, product) in sums.product.iter_mut().enumerate() {
+                let x = planes.bytes.as_chunks::<16>().0.as_chunks::<16>().0;
+                *product = add_unit::<L, F>(
+                    *product,
+                    &runs,
+                    unit,
+                    &header.scales,
+                    &x[place * N + n],
+                    &planes.steps[place],
+                );
+            }
+        }
+        total = add256::<L, F, N>(total, &header, &sums, planes.scales[place]);
+    }
+    L::store_floats(total, part.column(column + offset));
+}
+
+/// A superblock of some rows, unpacked.
+struct Panel<L: Lanes> {
+    header: Header<L>,
+    runs: [[Run<L>; 4]; 4],
+}
+
+/// Several columns, through a panel.
+///
+/// # Safety
+///
+/// The rows of `part` have `blocks` superblocks each.
+#[inline(always)]
+unsafe fn panel256<L: Lanes, F: Format256>(
+    part: &mut Part<'_>,
+    blocks: usize,
+    [(one, narrow, narrow_offset), (two, wide, wide_offset)]: [(&Planes, &Range<usize>, usize); 2],
+) {
+    for b in 0..blocks {
+        // SAFETY: b is one of the superblocks.
+        let block =
+            unsafe { Blocks::new(part.first.add(b * F::Block::BYTES), part.stride, F::Block::BYTES) };
+        let panel = Panel {
+            header: F::header(&block),
+            runs: [0, 1, 2, 3].map(|unit| ready256::<L, F>(F::lanes(&block, unit))),
+        };
+        for column in wide.clone() {
+            columns256::<L, F, 2, 1>(part, &panel, b, two, column, wide_offset);
+        }
+        for (column, count) in groups::<4>(narrow.clone()) {
+            if count == 4 {
+                columns256::<L, F, 1, 4>(part, &panel, b, one, column, narrow_offset);
+            } else {
+                for column in column..column + count {
+                    columns256::<L, F, 1, 1>(part, &panel, b, one, column, narrow_offset);
+                }
+            }
+        }
+    }
+}
+
+/// One superblock's panel times `C` columns of `N` planes.
+#[inline(always)]
+fn columns256<L: Lanes, F: Format256, const N: usize, const C: usize>(
+    part: &mut Part<'_>,
+    panel: &Panel<L>,
+    b: usize,
+    planes: &Planes,
+    first: usize,
+    offset: usize,
+) {
+    let x = planes.bytes.as_chunks::<16>().0.as_chunks::<16>().0;
+    let place = b * planes.tokens + first;
+    let mut sums: [Sums<L, N>; C] =
+        core::array::from_fn(|c| start_sums::<L, F, N>(&panel.header, planes, place + c));
+    for (unit, runs) in panel.runs.iter().enumerate() {
+        for (c, sums) in sums.iter_mut().enumerate() {
+            for (n, product) in sums.product.iter_mut().enumerate() {
+                *product = add_unit::<L, F>(
+                    *product,
+                    runs,
+                    unit,
+                    &panel.header.scales,
+                    &x[(place + c) * N + n],
+                    &planes.steps[place + c],
+                );
+            }
+        }
+    }
+    for (c, sums) in sums.iter().enumerate() {
+        let out = part.column(first + c + offset);
+        let total = if b == 0 { L::splat_float(0.0) } else { L::load_floats(out) };
+        let total = add256::<L, F, N>(total, &panel.header, sums, planes.scales[place + c]);
+        L::store_floats(total, out);
+    }
+}
