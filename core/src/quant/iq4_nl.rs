@@ -1,6 +1,6 @@
 //! IQ4_NL: f16 scale, 16 bytes of nibbles in the order of Q4_0 that index a table of 16 values.
 
-use crate::simd::lanes::{Block32, Blocks, Lanes, high_nibbles, low_nibbles};
+use crate::simd::lanes::{Block32, Blocks, Lanes};
 use super::{Format, Format32, half};
 
 pub(super) const FORMAT: Format = Format::block32::<Iq4Nl>("IQ4_NL", 20);
@@ -29,7 +29,7 @@ impl Format32 for Iq4Nl {
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>) -> Block32<L> {
         let packed = block.run(2);
-        let q = [low_nibbles(packed), high_nibbles(packed)].map(|run| run.map(|x| x.lookup(&VALUES)));
+        let q = [packed.low_nibbles().lookup(&VALUES), packed.high_nibbles().lookup(&VALUES)];
         Block32 { q, scale: block.half(0), min: L::splat_float(0.0) }
     }
 }

@@ -1,12 +1,20 @@
 //! IQ4_XS: f16 scale, eight 6-bit scales (offset 32) for 32 elements each, nibbles that index IQ4_NL's table.
 
 use super::iq4_nl::VALUES;
-use crate::simd::lanes::{Blocks, Header, Lanes, Run, high_nibbles, low_nibbles, twins};
+use crate::simd::lanes::{Blocks, Header, Lanes, Pairs, Run};
 use super::{Format, Format256, Super, half};
 
 pub(super) const FORMAT: Format = Format::block256::<Iq4Xs>("IQ4_XS", 23);
 
 pub(super) struct Iq4Xs;
+
+/// Bit pairs 0, 2, 4 and 6 of the lower word into bits 4 and 5 of the four bytes.
+#[inline(always)]
+fn spread<L: Lanes>(x: L) -> L {
+    let x = x.and(L::splat(0x0000_3333));
+    let x = x.or(x.shl::<8>()).and(L::splat(0x0033_0033));
+    x.or(x.shl::<4>()).and(L::splat(0x0303_0303)).shl::<4>()
+}
 
 impl Format256 for Iq4Xs {
     type Block = [u8; 136];
@@ -42,29 +50,25 @@ impl Format256 for Iq4Xs {
         // and the odd ones.
         let even = low.and(L::splat(0x0F0F_0F0F));
         let odd = low.shr::<4>().and(L::splat(0x0F0F_0F0F));
-        let spread = |x: L| {
-            // Bit pairs 0, 2, 4, 6 of the lower word into bits 4 and 5 of the four bytes.
-            let x = x.and(L::splat(0x0000_3333));
-            let x = x.or(x.shl::<8>()).and(L::splat(0x0033_0033));
-            x.or(x.shl::<4>()).and(L::splat(0x0303_0303)).shl::<4>()
-        };
         let even = even.or(spread(upper));
         let odd = odd.or(spread(upper.shr::<2>()));
-        let (a, b) = (twins(even, odd), L::splat(0x0020_0020));
-        let scales = [a[0], a[4], a[1], a[5], a[2], a[6], a[3], a[7]];
+        let Pairs([a, c, e, g, b, d, f, h]) = Pairs::twins(even, odd);
         Header {
             scale: first.half_to_floats(),
             min: L::splat_float(0.0),
-            scales: scales.map(|pair| pair.sub_words(b)),
-            mins: [L::splat(0); 8],
+            scales: Pairs([a, b, c, d, e, f, g, h]).minus(32),
+            mins: Pairs::splat(0),
         }
     }
 
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
         let (first, second) = (block.run(8 + 32 * unit), block.run(24 + 32 * unit));
-        let runs =
-            [low_nibbles(first), high_nibbles(first), low_nibbles(second), high_nibbles(second)];
-        runs.map(|run| run.map(|x| x.lookup(&VALUES)))
+        [
+            first.low_nibbles().lookup(&VALUES),
+            first.high_nibbles().lookup(&VALUES),
+            second.low_nibbles().lookup(&VALUES),
+            second.high_nibbles().lookup(&VALUES),
+        ]
     }
 }

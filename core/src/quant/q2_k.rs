@@ -1,7 +1,7 @@
 //! Q2_K: sixteen 4-bit scales and minima, 64 bytes of bit pairs (pair p of 32 bytes is elements 32p–32p+31 of a
 //! half), f16 scale and minimum.
 
-use crate::simd::lanes::{Blocks, Header, Lanes, Run, bit_pairs, high_nibbles, low_nibbles, pairs};
+use crate::simd::lanes::{Blocks, Header, Lanes, Run};
 use super::{Format, Format256, Super, half};
 
 pub(super) const FORMAT: Format = Format::block256::<Q2K>("Q2_K", 10);
@@ -38,13 +38,13 @@ impl Format256 for Q2K {
         Header {
             scale: floats.half_to_floats(),
             min: floats.shr::<16>().half_to_floats(),
-            scales: pairs(low_nibbles(groups)),
-            mins: pairs(high_nibbles(groups)),
+            scales: groups.low_nibbles().pairs(),
+            mins: groups.high_nibbles().pairs(),
         }
     }
 
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
-        bit_pairs(block.run(16 + 32 * (unit / 2) + 16 * (unit % 2)))
+        block.run(16 + 32 * (unit / 2) + 16 * (unit % 2)).bit_pairs()
     }
 }

@@ -1,6 +1,6 @@
 //! Q4_0: f16 scale, 16 bytes of nibbles; the low nibbles are elements 0–15, the high ones 16–31; offset 8.
 
-use crate::simd::lanes::{Block32, Blocks, Lanes, high_nibbles, low_nibbles};
+use crate::simd::lanes::{Block32, Blocks, Lanes};
 use super::{Format, Format32, half};
 
 pub(super) const FORMAT: Format = Format::block32::<Q4_0>("Q4_0", 2);
@@ -26,7 +26,7 @@ impl Format32 for Q4_0 {
     fn lanes<L: Lanes>(block: &Blocks<'_, L>) -> Block32<L> {
         let packed = block.run(2);
         Block32 {
-            q: [low_nibbles(packed), high_nibbles(packed)],
+            q: [packed.low_nibbles(), packed.high_nibbles()],
             scale: block.half(0),
             min: L::splat_float(0.0),
         }

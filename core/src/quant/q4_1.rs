@@ -1,6 +1,6 @@
 //! Q4_1: f16 scale and minimum, 16 bytes of nibbles in the order of Q4_0.
 
-use crate::simd::lanes::{Block32, Blocks, Lanes, high_nibbles, low_nibbles};
+use crate::simd::lanes::{Block32, Blocks, Lanes};
 use super::{Format, Format32, half};
 
 pub(super) const FORMAT: Format = Format::block32::<Q4_1>("Q4_1", 3);
@@ -26,7 +26,7 @@ impl Format32 for Q4_1 {
     fn lanes<L: Lanes>(block: &Blocks<'_, L>) -> Block32<L> {
         let (packed, floats) = (block.run(4), block.dword(0));
         Block32 {
-            q: [low_nibbles(packed), high_nibbles(packed)],
+            q: [packed.low_nibbles(), packed.high_nibbles()],
             scale: floats.half_to_floats(),
             min: floats.shr::<16>().half_to_floats(),
         }

@@ -1,7 +1,7 @@
 //! Q4_K: f16 scale and minimum, eight 6-bit scales and minima, nibbles: of each 32 bytes the low ones are the
 //! first 32 elements, the high ones the next 32.
 
-use crate::simd::lanes::{Blocks, Header, Lanes, Run, high_nibbles, low_nibbles};
+use crate::simd::lanes::{Blocks, Header, Lanes, Run};
 use super::{Format, Format256, Super, half, kscale};
 
 pub(super) const FORMAT: Format = Format::block256::<Q4K>("Q4_K", 12);
@@ -40,6 +40,6 @@ impl Format256 for Q4K {
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
         let (first, second) = (block.run(16 + 32 * unit), block.run(32 + 32 * unit));
-        [low_nibbles(first), low_nibbles(second), high_nibbles(first), high_nibbles(second)]
+        [first.low_nibbles(), second.low_nibbles(), first.high_nibbles(), second.high_nibbles()]
     }
 }

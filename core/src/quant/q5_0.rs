@@ -1,6 +1,6 @@
 //! Q5_0: f16 scale, 32 fifth bits, 16 bytes of nibbles in the order of Q4_0; offset 16.
 
-use crate::simd::lanes::{Block32, Blocks, Lanes, fifth_bits, high_nibbles, low_nibbles, or};
+use crate::simd::lanes::{Block32, Blocks, Lanes, Run};
 use super::{Format, Format32, half};
 
 pub(super) const FORMAT: Format = Format::block32::<Q5_0>("Q5_0", 6);
@@ -26,9 +26,9 @@ impl Format32 for Q5_0 {
 
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>) -> Block32<L> {
-        let (packed, fifth) = (block.run(6), fifth_bits(block.dword(2)));
+        let (packed, fifth) = (block.run(6), Run::fifth_bits(block.dword(2)));
         Block32 {
-            q: [or(low_nibbles(packed), fifth[0]), or(high_nibbles(packed), fifth[1])],
+            q: [packed.low_nibbles().or(fifth[0]), packed.high_nibbles().or(fifth[1])],
             scale: block.half(0),
             min: L::splat_float(0.0),
         }

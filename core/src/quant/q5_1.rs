@@ -1,6 +1,6 @@
 //! Q5_1: f16 scale and minimum, 32 fifth bits, 16 bytes of nibbles in the order of Q4_0.
 
-use crate::simd::lanes::{Block32, Blocks, Lanes, fifth_bits, high_nibbles, low_nibbles, or};
+use crate::simd::lanes::{Block32, Blocks, Lanes, Run};
 use super::{Format, Format32, half};
 
 pub(super) const FORMAT: Format = Format::block32::<Q5_1>("Q5_1", 7);
@@ -27,9 +27,9 @@ impl Format32 for Q5_1 {
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>) -> Block32<L> {
         let (packed, floats) = (block.run(8), block.dword(0));
-        let fifth = fifth_bits(block.dword(4));
+        let fifth = Run::fifth_bits(block.dword(4));
         Block32 {
-            q: [or(low_nibbles(packed), fifth[0]), or(high_nibbles(packed), fifth[1])],
+            q: [packed.low_nibbles().or(fifth[0]), packed.high_nibbles().or(fifth[1])],
             scale: floats.half_to_floats(),
             min: floats.shr::<16>().half_to_floats(),
         }

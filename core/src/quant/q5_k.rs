@@ -1,7 +1,7 @@
 //! Q5_K: as Q4_K, with 32 bytes of fifth bits: bit 2p of byte i belongs to the low nibble of part p, bit 2p+1 to
 //! the high one.
 
-use crate::simd::lanes::{Blocks, Header, Lanes, Run, high_nibbles, low_nibbles, or};
+use crate::simd::lanes::{Blocks, Header, Lanes, Run};
 use super::{Format, Format256, Super, half, kscale};
 
 pub(super) const FORMAT: Format = Format::block256::<Q5K>("Q5_K", 13);
@@ -40,20 +40,19 @@ impl Format256 for Q5K {
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
         let (first, second) = (block.run(48 + 32 * unit), block.run(64 + 32 * unit));
-        let fifth = [block.run(16), block.run(32)];
-        let fifth = match unit {
-            0 => fifth.map(|run| run.map(|x| x.shl::<4>())),
-            1 => fifth.map(|run| run.map(|x| x.shl::<2>())),
-            2 => fifth,
-            _ => fifth.map(|run| run.map(|x| x.shr::<2>())),
+        let (a, b) = (block.run(16), block.run(32));
+        let (a, b) = match unit {
+            0 => (a.shl::<4>(), b.shl::<4>()),
+            1 => (a.shl::<2>(), b.shl::<2>()),
+            2 => (a, b),
+            _ => (a.shr::<2>(), b.shr::<2>()),
         };
-        let bit = |run: Run<L>| run.map(|x| x.and(L::splat(0x1010_1010)));
-        let next = |run: Run<L>| bit(run.map(|x| x.shr::<1>()));
+        let bit = 0x1010_1010;
         [
-            or(low_nibbles(first), bit(fifth[0])),
-            or(low_nibbles(second), bit(fifth[1])),
-            or(high_nibbles(first), next(fifth[0])),
-            or(high_nibbles(second), next(fifth[1])),
+            first.low_nibbles().or(a.and(bit)),
+            second.low_nibbles().or(b.and(bit)),
+            first.high_nibbles().or(a.shr::<1>().and(bit)),
+            second.high_nibbles().or(b.shr::<1>().and(bit)),
         ]
     }
 }

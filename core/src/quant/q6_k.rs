@@ -1,6 +1,6 @@
 //! Q6_K: 128 bytes of low nibbles, 64 bytes of upper bit pairs, sixteen signed 8-bit scales, f16 scale; offset 32.
 
-use crate::simd::lanes::{Blocks, Header, Lanes, Run, high_nibbles, low_nibbles, or, signed_pairs};
+use crate::simd::lanes::{Blocks, Header, Lanes, Pairs, Run};
 use super::{Format, Format256, Super, half};
 
 pub(super) const FORMAT: Format = Format::block256::<Q6K>("Q6_K", 14);
@@ -36,12 +36,11 @@ impl Format256 for Q6K {
 
     #[inline(always)]
     fn header<L: Lanes>(block: &Blocks<'_, L>) -> Header<L> {
-        let zero = L::splat(0);
         Header {
             scale: block.half(208),
             min: L::splat_float(0.0),
-            scales: signed_pairs(block.run(192)),
-            mins: [zero; 8],
+            scales: block.run(192).signed_pairs(),
+            mins: Pairs::splat(0),
         }
     }
 
@@ -51,12 +50,12 @@ impl Format256 for Q6K {
         let first = block.run(64 * half + 16 * column);
         let second = block.run(64 * half + 32 + 16 * column);
         let upper = block.run(128 + 32 * half + 16 * column);
-        let pair = |run: Run<L>| run.map(|x| x.and(L::splat(0x3030_3030)));
+        let pair = 0x3030_3030;
         [
-            or(low_nibbles(first), pair(upper.map(|x| x.shl::<4>()))),
-            or(low_nibbles(second), pair(upper.map(|x| x.shl::<2>()))),
-            or(high_nibbles(first), pair(upper)),
-            or(high_nibbles(second), pair(upper.map(|x| x.shr::<2>()))),
+            first.low_nibbles().or(upper.shl::<4>().and(pair)),
+            second.low_nibbles().or(upper.shl::<2>().and(pair)),
+            first.high_nibbles().or(upper.and(pair)),
+            second.high_nibbles().or(upper.shr::<2>().and(pair)),
         ]
     }
 }

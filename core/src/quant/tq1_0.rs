@@ -1,6 +1,6 @@
 //! TQ1_0: ternary, five digits in a byte (32, then 16 bytes of five, then 4 bytes of four), f16 scale.
 
-use crate::simd::lanes::{Blocks, Header, Lanes, Run};
+use crate::simd::lanes::{Blocks, Header, Lanes, Pairs, Run};
 use super::{Format, Format256, Super, half};
 
 pub(super) const FORMAT: Format = Format::block256::<Tq1>("TQ1_0", 34);
@@ -18,10 +18,29 @@ fn digit(byte: u8, place: usize) -> i8 {
 /// Digit `place` of each byte: 0, 1 or 2.
 #[inline(always)]
 fn digits<L: Lanes>(bytes: L, place: usize) -> L {
-    const POWERS: [u32; 5] = [1, 3, 9, 27, 81];
     let words = L::splat(0x00FF_00FF);
-    let digit = |x: L| x.mul(L::splat(POWERS[place])).and(words).mul(L::splat(3)).shr::<8>().and(words);
-    digit(bytes.and(words)).or(digit(bytes.shr::<8>().and(words)).shl::<8>())
+    let (even, odd) = (bytes.and(words), bytes.shr::<8>().and(words));
+    word_digits(even, place).or(word_digits(odd, place).shl::<8>())
+}
+
+/// Digit `place` of the bytes in the lower halves of words.
+#[inline(always)]
+fn word_digits<L: Lanes>(bytes: L, place: usize) -> L {
+    const POWERS: [u32; 5] = [1, 3, 9, 27, 81];
+    let (words, power) = (L::splat(0x00FF_00FF), L::splat(POWERS[place]));
+    bytes.mul(power).and(words).mul(L::splat(3)).shr::<8>().and(words)
+}
+
+/// Run `index` of a superblock.
+#[inline(always)]
+fn run<L: Lanes>(block: &Blocks<'_, L>, index: usize) -> Run<L> {
+    let (Run([a, b, c, d]), places) = match index {
+        0..10 => (block.run(16 * (index % 2)), [index / 2; 4]),
+        10..15 => (block.run(32), [index - 10; 4]),
+        _ => (Run([block.dword(48); 4]), [0, 1, 2, 3]),
+    };
+    let [p, q, r, s] = places;
+    Run([digits(a, p), digits(b, q), digits(c, r), digits(d, s)])
 }
 
 impl Format256 for Tq1 {
@@ -52,21 +71,17 @@ impl Format256 for Tq1 {
 
     #[inline(always)]
     fn header<L: Lanes>(block: &Blocks<'_, L>) -> Header<L> {
-        let zero = L::splat(0);
         Header {
             scale: block.half(52),
             min: L::splat_float(0.0),
-            scales: [L::splat(0x0001_0001); 8],
-            mins: [zero; 8],
+            scales: Pairs::splat(0x0001_0001),
+            mins: Pairs::splat(0),
         }
     }
 
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
-        [0, 1, 2, 3].map(|j| match 4 * unit + j {
-            run @ 0..10 => block.run(16 * (run % 2)).map(|x| digits(x, run / 2)),
-            run @ 10..15 => block.run(32).map(|x| digits(x, run - 10)),
-            _ => [0, 1, 2, 3].map(|place| digits(block.dword(48), place)),
-        })
+        let first = 4 * unit;
+        [run(block, first), run(block, first + 1), run(block, first + 2), run(block, first + 3)]
     }
 }

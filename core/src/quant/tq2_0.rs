@@ -1,6 +1,6 @@
 //! TQ2_0: ternary in bit pairs (0, 1, 2 for −1, 0, 1) in the order of Q2_K, f16 scale.
 
-use crate::simd::lanes::{Blocks, Header, Lanes, Run, bit_pairs};
+use crate::simd::lanes::{Blocks, Header, Lanes, Pairs, Run};
 use super::{Format, Format256, Super, half};
 
 pub(super) const FORMAT: Format = Format::block256::<Tq2>("TQ2_0", 35);
@@ -28,17 +28,16 @@ impl Format256 for Tq2 {
 
     #[inline(always)]
     fn header<L: Lanes>(block: &Blocks<'_, L>) -> Header<L> {
-        let zero = L::splat(0);
         Header {
             scale: block.half(64),
             min: L::splat_float(0.0),
-            scales: [L::splat(0x0001_0001); 8],
-            mins: [zero; 8],
+            scales: Pairs::splat(0x0001_0001),
+            mins: Pairs::splat(0),
         }
     }
 
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
-        bit_pairs(block.run(32 * (unit / 2) + 16 * (unit % 2)))
+        block.run(32 * (unit / 2) + 16 * (unit % 2)).bit_pairs()
     }
 }

@@ -37,12 +37,12 @@ impl Lanes for Ymm {
             let (a, b, c, d) = (row(0), row(1), row(2), row(3));
             let (ab, cd) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
             let (ab_high, cd_high) = (_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d));
-            [
+            Run([
                 Ymm(_mm256_unpacklo_epi64(ab, cd)),
                 Ymm(_mm256_unpackhi_epi64(ab, cd)),
                 Ymm(_mm256_unpacklo_epi64(ab_high, cd_high)),
                 Ymm(_mm256_unpackhi_epi64(ab_high, cd_high)),
-            ]
+            ])
         }
     }
 
@@ -145,9 +145,9 @@ impl Lanes for Ymm {
                 let x = _mm256_set1_epi32(dword(x[i]));
                 if MAX == 128 {
                     // The first operand is unsigned: |w| · (x with w's sign), at most 128 · 127 · 2 in a word.
-                    _mm256_maddubs_epi16(_mm256_abs_epi8(w[i].0), _mm256_sign_epi8(x, w[i].0))
+                    _mm256_maddubs_epi16(_mm256_abs_epi8(w.0[i].0), _mm256_sign_epi8(x, w.0[i].0))
                 } else {
-                    _mm256_maddubs_epi16(w[i].0, x)
+                    _mm256_maddubs_epi16(w.0[i].0, x)
                 }
             };
             let (a, b, c, d) = (product(0), product(1), product(2), product(3));

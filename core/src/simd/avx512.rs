@@ -53,12 +53,12 @@ impl Lanes for Zmm {
             let (a, b, c, d) = (row(0), row(1), row(2), row(3));
             let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
             let (ab_high, cd_high) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
-            [
+            Run([
                 Zmm(_mm512_unpacklo_epi64(ab, cd)),
                 Zmm(_mm512_unpackhi_epi64(ab, cd)),
                 Zmm(_mm512_unpacklo_epi64(ab_high, cd_high)),
                 Zmm(_mm512_unpackhi_epi64(ab_high, cd_high)),
-            ]
+            ])
         }
     }
 
@@ -157,7 +157,7 @@ impl Lanes for Zmm {
         let (x, _) = x.as_chunks::<4>();
         let mut sum = self.0;
         for i in 0..4 {
-            sum = unsafe { _mm512_dpbusd_epi32(sum, w[i].0, _mm512_set1_epi32(dword(x[i]))) };
+            sum = unsafe { _mm512_dpbusd_epi32(sum, w.0[i].0, _mm512_set1_epi32(dword(x[i]))) };
         }
         Zmm(sum)
     }

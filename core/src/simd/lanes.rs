@@ -12,8 +12,13 @@
 
 use core::marker::PhantomData;
 
-/// Weights of 16 neighbouring elements of each row, four to a lane.
-pub(crate) type Run<L> = [L; 4];
+/// Sixteen neighbouring bytes of each row, four to a lane.
+#[derive(Clone, Copy)]
+pub(crate) struct Run<L>(pub(crate) [L; 4]);
+
+/// Sixteen words of each row, two to a lane.
+#[derive(Clone, Copy)]
+pub(crate) struct Pairs<L>(pub(crate) [L; 8]);
 
 /// A register with a 32-bit lane for each row.
 pub(crate) trait Lanes: Copy {
@@ -155,89 +160,145 @@ pub(crate) struct Header<L: Lanes> {
     /// Scale of the subtrahends.
     pub(crate) min: L::Floats,
     /// Scales of two neighbouring groups of 16 a lane.
-    pub(crate) scales: [L; 8],
+    pub(crate) scales: Pairs<L>,
     /// Subtrahends of two neighbouring groups of 16 a lane.
-    pub(crate) mins: [L; 8],
+    pub(crate) mins: Pairs<L>,
 }
 
-/// The low nibbles of a run.
-#[inline(always)]
-pub(crate) fn low_nibbles<L: Lanes>(run: Run<L>) -> Run<L> {
-    run.map(|x| x.and(L::splat(0x0F0F_0F0F)))
+/// All of this is forced inline, and without closures: what stays a function of its own is compiled without the
+/// instruction set.
+impl<L: Lanes> Run<L> {
+    /// Bits that are in `mask` too.
+    #[inline(always)]
+    pub(crate) fn and(self, mask: u32) -> Self {
+        let (Run([a, b, c, d]), mask) = (self, L::splat(mask));
+        Run([a.and(mask), b.and(mask), c.and(mask), d.and(mask)])
+    }
+
+    /// Bits in either.
+    #[inline(always)]
+    pub(crate) fn or(self, other: Self) -> Self {
+        let (Run([a, b, c, d]), Run([e, f, g, h])) = (self, other);
+        Run([a.or(e), b.or(f), c.or(g), d.or(h)])
+    }
+
+    /// Bits turned over where `mask` has ones.
+    #[inline(always)]
+    pub(crate) fn xor(self, mask: u32) -> Self {
+        let (Run([a, b, c, d]), mask) = (self, L::splat(mask));
+        Run([a.xor(mask), b.xor(mask), c.xor(mask), d.xor(mask)])
+    }
+
+    /// Lanes to the left.
+    #[inline(always)]
+    pub(crate) fn shl<const N: u32>(self) -> Self {
+        let Run([a, b, c, d]) = self;
+        Run([a.shl::<N>(), b.shl::<N>(), c.shl::<N>(), d.shl::<N>()])
+    }
+
+    /// Lanes to the right.
+    #[inline(always)]
+    pub(crate) fn shr<const N: u32>(self) -> Self {
+        let Run([a, b, c, d]) = self;
+        Run([a.shr::<N>(), b.shr::<N>(), c.shr::<N>(), d.shr::<N>()])
+    }
+
+    /// For each byte, which is below 16, the table's entry.
+    #[inline(always)]
+    pub(crate) fn lookup(self, table: &[i8; 16]) -> Self {
+        let Run([a, b, c, d]) = self;
+        Run([a.lookup(table), b.lookup(table), c.lookup(table), d.lookup(table)])
+    }
+
+    /// The low nibbles of the bytes.
+    #[inline(always)]
+    pub(crate) fn low_nibbles(self) -> Self {
+        self.and(0x0F0F_0F0F)
+    }
+
+    /// The high nibbles of the bytes.
+    #[inline(always)]
+    pub(crate) fn high_nibbles(self) -> Self {
+        self.shr::<4>().and(0x0F0F_0F0F)
+    }
+
+    /// The four bit pairs of each byte, the lowest first.
+    #[inline(always)]
+    pub(crate) fn bit_pairs(self) -> [Self; 4] {
+        let mask = 0x0303_0303;
+        [self.and(mask), self.shr::<2>().and(mask), self.shr::<4>().and(mask), self.shr::<6>().and(mask)]
+    }
+
+    /// Neighbouring bytes as pairs of unsigned words.
+    #[inline(always)]
+    pub(crate) fn pairs(self) -> Pairs<L> {
+        let Run([a, b, c, d]) = self;
+        Pairs([
+            a.pair::<0, 1>(),
+            a.pair::<2, 3>(),
+            b.pair::<0, 1>(),
+            b.pair::<2, 3>(),
+            c.pair::<0, 1>(),
+            c.pair::<2, 3>(),
+            d.pair::<0, 1>(),
+            d.pair::<2, 3>(),
+        ])
+    }
+
+    /// Neighbouring bytes as pairs of signed words.
+    #[inline(always)]
+    pub(crate) fn signed_pairs(self) -> Pairs<L> {
+        // A byte with its sign bit turned over is the value plus 128.
+        self.xor(0x8080_8080).pairs().minus(128)
+    }
+
+    /// Each of 32 bits as bit 4 of a byte.
+    #[inline(always)]
+    pub(crate) fn fifth_bits(bits: L) -> [Self; 2] {
+        let upper = bits.shr::<16>();
+        [Run::spread(bits), Run::spread(upper)]
+    }
+
+    /// Each of the lower 16 bits as bit 4 of a byte.
+    #[inline(always)]
+    fn spread(bits: L) -> Self {
+        let four = Run([bits, bits.shr::<4>(), bits.shr::<8>(), bits.shr::<12>()]).and(15);
+        // The product puts bit i of four at 7i too, so that it lands at 8i; nothing is carried.
+        let (Run([a, b, c, d]), factor) = (four, L::splat(0x0020_4081));
+        let spread = Run([a.mul(factor), b.mul(factor), c.mul(factor), d.mul(factor)]);
+        spread.and(0x0101_0101).shl::<4>()
+    }
 }
 
-/// The high nibbles of a run.
-#[inline(always)]
-pub(crate) fn high_nibbles<L: Lanes>(run: Run<L>) -> Run<L> {
-    run.map(|x| x.shr::<4>().and(L::splat(0x0F0F_0F0F)))
-}
+impl<L: Lanes> Pairs<L> {
+    /// The same pair for all.
+    #[inline(always)]
+    pub(crate) fn splat(words: u32) -> Self {
+        Pairs([L::splat(words); 8])
+    }
 
-/// The pairs of neighbouring bytes of four lanes, as unsigned words.
-#[inline(always)]
-pub(crate) fn pairs<L: Lanes>(run: Run<L>) -> [L; 8] {
-    let [a, b, c, d] = run;
-    [
-        a.pair::<0, 1>(),
-        a.pair::<2, 3>(),
-        b.pair::<0, 1>(),
-        b.pair::<2, 3>(),
-        c.pair::<0, 1>(),
-        c.pair::<2, 3>(),
-        d.pair::<0, 1>(),
-        d.pair::<2, 3>(),
-    ]
-}
+    /// Each of the eight bytes of two lanes as a pair of equal words.
+    #[inline(always)]
+    pub(crate) fn twins(a: L, b: L) -> Self {
+        Pairs([
+            a.pair::<0, 0>(),
+            a.pair::<1, 1>(),
+            a.pair::<2, 2>(),
+            a.pair::<3, 3>(),
+            b.pair::<0, 0>(),
+            b.pair::<1, 1>(),
+            b.pair::<2, 2>(),
+            b.pair::<3, 3>(),
+        ])
+    }
 
-/// Each of the eight bytes of two lanes as a pair of equal words.
-#[inline(always)]
-pub(crate) fn twins<L: Lanes>(a: L, b: L) -> [L; 8] {
-    [
-        a.pair::<0, 0>(),
-        a.pair::<1, 1>(),
-        a.pair::<2, 2>(),
-        a.pair::<3, 3>(),
-        b.pair::<0, 0>(),
-        b.pair::<1, 1>(),
-        b.pair::<2, 2>(),
-        b.pair::<3, 3>(),
-    ]
-}
-
-/// The pairs of neighbouring bytes of four lanes, as signed words.
-#[inline(always)]
-pub(crate) fn signed_pairs<L: Lanes>(run: Run<L>) -> [L; 8] {
-    // A byte with its sign bit turned over is the value plus 128.
-    let unsigned = run.map(|x| x.xor(L::splat(0x8080_8080)));
-    pairs(unsigned).map(|pair| pair.sub_words(L::splat(0x0080_0080)))
-}
-
-/// The four bit pairs of each byte, the lowest first.
-#[inline(always)]
-pub(crate) fn bit_pairs<L: Lanes>(run: Run<L>) -> [Run<L>; 4] {
-    let pair = |run: Run<L>| run.map(|x| x.and(L::splat(0x0303_0303)));
-    [
-        pair(run),
-        pair(run.map(|x| x.shr::<2>())),
-        pair(run.map(|x| x.shr::<4>())),
-        pair(run.map(|x| x.shr::<6>())),
-    ]
-}
-
-/// Bits in either run.
-#[inline(always)]
-pub(crate) fn or<L: Lanes>(a: Run<L>, b: Run<L>) -> Run<L> {
-    [a[0].or(b[0]), a[1].or(b[1]), a[2].or(b[2]), a[3].or(b[3])]
-}
-
-/// Each of 32 bits as bit 4 of a byte.
-#[inline(always)]
-pub(crate) fn fifth_bits<L: Lanes>(bits: L) -> [Run<L>; 2] {
-    // The product puts bit i of four at 7i, so that it lands at 8i; nothing is carried.
-    let spread = |four: L| {
-        let spread = four.and(L::splat(15)).mul(L::splat(0x0020_4081));
-        spread.and(L::splat(0x0101_0101)).shl::<4>()
-    };
-    let low = [bits, bits.shr::<4>(), bits.shr::<8>(), bits.shr::<12>()];
-    let high = [bits.shr::<16>(), bits.shr::<20>(), bits.shr::<24>(), bits.shr::<28>()];
-    [low.map(spread), high.map(spread)]
+    /// All words less `x`.
+    #[inline(always)]
+    pub(crate) fn minus(self, x: u32) -> Self {
+        let (Pairs([a, b, c, d, e, f, g, h]), x) = (self, L::splat(x << 16 | x));
+        let first = [a.sub_words(x), b.sub_words(x), c.sub_words(x), d.sub_words(x)];
+        let ([a, b, c, d], [e, f, g, h]) =
+            (first, [e.sub_words(x), f.sub_words(x), g.sub_words(x), h.sub_words(x)]);
+        Pairs([a, b, c, d, e, f, g, h])
+    }
 }

@@ -8,7 +8,7 @@
 use core::ops::Range;
 
 use super::TILE_ROWS;
-use super::lanes::{Block32, Blocks, Header, Lanes, Run};
+use super::lanes::{Block32, Blocks, Header, Lanes, Pairs, Run};
 use crate::activations::{Activations, Planes};
 use crate::quant::{Block, Format32, Format256};
 
@@ -34,23 +34,33 @@ impl Part<'_> {
     }
 }
 
-/// Calls `work` for each register's worth of rows; rows that fill none are repeated in every lane, one by one.
-#[inline(always)]
-fn for_parts<L: Lanes>(
-    weights: &[u8],
+/// The parts of a tile: registers' worth of rows; rows that fill none are repeated in every lane, one by one.
+///
+/// No iterator or closure: what is not inlined into the entry point would be compiled without its instructions.
+struct Parts<'w> {
+    weights: &'w [u8],
     row_bytes: usize,
-    columns: &Range<usize>,
-    out: &mut [f32],
-    mut work: impl FnMut(Part<'_>),
-) {
-    let count = (weights.len() / row_bytes).min(TILE_ROWS);
-    let mut row = 0;
-    while row < count {
-        let whole = count - row >= L::ROWS;
-        let (stride, rows) = if whole { (row_bytes, row..row + L::ROWS) } else { (0, row..row + 1) };
-        row = rows.end;
-        let first = weights[rows.start * row_bytes..].as_ptr();
-        work(Part { first, stride, rows, out, first_column: columns.start });
+    row: usize,
+}
+
+impl<'w> Parts<'w> {
+    #[inline(always)]
+    fn new(weights: &'w [u8], row_bytes: usize) -> Self {
+        Parts { weights, row_bytes, row: 0 }
+    }
+
+    #[inline(always)]
+    fn next<'t, L: Lanes>(&mut self, columns: &Range<usize>, out: &'t mut [f32]) -> Option<Part<'t>> {
+        let count = (self.weights.len() / self.row_bytes).min(TILE_ROWS);
+        if self.row >= count {
+            return None;
+        }
+        let whole = count - self.row >= L::ROWS;
+        let (stride, len) = if whole { (self.row_bytes, L::ROWS) } else { (0, 1) };
+        let rows = self.row..self.row + len;
+        self.row = rows.end;
+        let first = self.weights[rows.start * self.row_bytes..].as_ptr();
+        Some(Part { first, stride, rows, out, first_column: columns.start })
     }
 }
 
@@ -85,23 +95,25 @@ pub(crate) unsafe fn rows32<L: Lanes, F: Format32>(
 ) {
     let planes = x.two_planes();
     let blocks = row_bytes / F::Block::BYTES;
-    for_parts::<L>(weights, row_bytes, &columns, out, |mut part| {
-        let mut columns = part_of(planes, 0, &columns);
-        if columns.len() == 1 {
-            // SAFETY: a part's rows have `blocks` blocks each.
-            unsafe { direct32::<L, F>(&mut part, blocks, planes, columns.start) };
-            return;
+    let mut parts = Parts::new(weights, row_bytes);
+    let range = part_of(planes, 0, &columns);
+    while let Some(mut part) = parts.next::<L>(&columns, out) {
+        // SAFETY: a part's rows have `blocks` blocks each.
+        unsafe {
+            if range.len() == 1 {
+                direct32::<L, F>(&mut part, blocks, planes, range.start);
+            } else {
+                panel32::<L, F>(&mut part, blocks, planes, &range);
+            }
         }
-        // SAFETY: as above.
-        unsafe { panel32::<L, F>(&mut part, blocks, planes, &mut columns) };
-    });
+    }
 }
 
 /// The weights of blocks as the dot products take them.
 #[inline(always)]
 fn ready32<L: Lanes, F: Format32>(mut block: Block32<L>) -> Block32<L> {
     if L::UNSIGNED && F::MAX == 128 {
-        block.q = block.q.map(|run| run.map(|x| x.xor(L::splat(0x8080_8080))));
+        block.q = [block.q[0].xor(0x8080_8080), block.q[1].xor(0x8080_8080)];
     }
     block
 }
@@ -190,10 +202,11 @@ unsafe fn panel32<L: Lanes, F: Format32>(
     part: &mut Part<'_>,
     blocks: usize,
     planes: &Planes,
-    columns: &mut Range<usize>,
+    columns: &Range<usize>,
 ) {
     let zero = L::splat_float(0.0);
-    let mut panel = [Block32::<L> { q: [[L::splat(0); 4]; 2], scale: zero, min: zero }; PANEL_BLOCKS];
+    let mut panel =
+        [Block32::<L> { q: [Run([L::splat(0); 4]); 2], scale: zero, min: zero }; PANEL_BLOCKS];
     for first in (0..blocks).step_by(PANEL_BLOCKS) {
         let count = PANEL_BLOCKS.min(blocks - first);
         for (b, out) in panel[..count].iter_mut().enumerate() {
@@ -231,7 +244,8 @@ pub(crate) unsafe fn rows256<L: Lanes, F: Format256>(
     let (one, two) = (x.one_plane(), x.two_planes());
     let (narrow, wide) = (part_of(one, two.tokens, &columns), part_of(two, 0, &columns));
     let blocks = row_bytes / F::Block::BYTES;
-    for_parts::<L>(weights, row_bytes, &columns, out, |mut part| {
+    let mut parts = Parts::new(weights, row_bytes);
+    while let Some(mut part) = parts.next::<L>(&columns, out) {
         // SAFETY: a part's rows have `blocks` blocks each.
         unsafe {
             match (narrow.len(), wide.len()) {
@@ -240,10 +254,11 @@ pub(crate) unsafe fn rows256<L: Lanes, F: Format256>(
                 _ => panel256::<L, F>(&mut part, blocks, [(one, &narrow, two.tokens), (two, &wide, 0)]),
             }
         }
-    });
+    }
 }
 
 /// The integers of a superblock, before the floats: Σ scales·steps·Σwx and Σ mins·steps·Σx of each plane.
+#[derive(Clone, Copy)]
 struct Sums<L, const N: usize> {
     product: [L; N],
     mins: [L; N],
@@ -259,7 +274,9 @@ fn run_index<F: Format256>(unit: usize, j: usize) -> usize {
 #[inline(always)]
 fn ready256<L: Lanes, F: Format256>(runs: [Run<L>; 4]) -> [Run<L>; 4] {
     if L::UNSIGNED && F::MAX == 128 {
-        runs.map(|run| run.map(|x| x.xor(L::splat(0x8080_8080))))
+        let [a, b, c, d] = runs;
+        let mask = 0x8080_8080;
+        [a.xor(mask), b.xor(mask), c.xor(mask), d.xor(mask)]
     } else {
         runs
     }
@@ -291,7 +308,7 @@ fn add_unit<L: Lanes, F: Format256>(
     product: L,
     runs: &[Run<L>; 4],
     unit: usize,
-    scales: &[L; 8],
+    scales: &Pairs<L>,
     x: &[[i8; 16]; 16],
     steps: &[[i16; 4]; 8],
 ) -> L {
@@ -302,7 +319,7 @@ fn add_unit<L: Lanes, F: Format256>(
             let dot = dot_run::<L, F>(L::splat(0), runs[2 * half], &x[run]);
             let dot = dot_run::<L, F>(dot, runs[2 * half + 1], &x[run + 1]);
             let [step, zero, ..] = steps[run / 2];
-            let factor = L::splat(0).dot_words(scales[run / 2], [step, zero]);
+            let factor = L::splat(0).dot_words(scales.0[run / 2], [step, zero]);
             product = product.add(dot.mul(factor));
         }
     } else {
@@ -311,7 +328,7 @@ fn add_unit<L: Lanes, F: Format256>(
             let dot = dot_run::<L, F>(L::splat(0), *run_weights, &x[run]);
             let [even, zero, zero_too, odd] = steps[run / 2];
             let step = if run % 2 == 0 { [even, zero] } else { [zero_too, odd] };
-            let factor = L::splat(0).dot_words(scales[run / 2], step);
+            let factor = L::splat(0).dot_words(scales.0[run / 2], step);
             product = product.add(dot.mul(factor));
         }
     }
@@ -330,18 +347,27 @@ fn start_sums<L: Lanes, F: Format256, const N: usize>(
         let pairs = planes.sums16[place * N + n].as_chunks::<2>().0;
         if bias256::<L, F>() != 0 {
             let mut biased = L::splat(0);
-            for (scales, &pair) in header.scales.iter().zip(pairs) {
+            for (scales, &pair) in header.scales.0.iter().zip(pairs) {
                 biased = biased.dot_words(*scales, pair);
             }
             sums.product[n] = biased.mul(L::splat(bias256::<L, F>().wrapping_neg() as u32));
         }
         if F::HAS_MIN {
-            for (mins, &pair) in header.mins.iter().zip(pairs) {
+            for (mins, &pair) in header.mins.0.iter().zip(pairs) {
                 sums.mins[n] = sums.mins[n].dot_words(*mins, pair);
             }
         }
     }
     sums
+}
+
+/// An integer of one or two planes, rounded once.
+#[inline(always)]
+fn to_floats<L: Lanes, const N: usize>(planes: &[L; N]) -> L::Floats {
+    match planes[..] {
+        [high, low] => L::wide_to_floats(high, low),
+        _ => planes[0].to_floats(),
+    }
 }
 
 /// total + x_scale·(scale·product − min·mins).
@@ -352,13 +378,9 @@ fn add256<L: Lanes, F: Format256, const N: usize>(
     sums: &Sums<L, N>,
     x_scale: f32,
 ) -> L::Floats {
-    let float = |planes: &[L; N]| match planes[..] {
-        [high, low] => L::wide_to_floats(high, low),
-        _ => planes[0].to_floats(),
-    };
-    let mut t = L::mul_floats(header.scale, float(&sums.product));
+    let mut t = L::mul_floats(header.scale, to_floats(&sums.product));
     if F::HAS_MIN {
-        t = L::sub_floats(t, L::mul_floats(header.min, float(&sums.mins)));
+        t = L::sub_floats(t, L::mul_floats(header.min, to_floats(&sums.mins)));
     }
     L::add_floats(total, L::mul_floats(L::splat_float(x_scale), t))
 }
@@ -426,7 +448,12 @@ unsafe fn panel256<L: Lanes, F: Format256>(
             unsafe { Blocks::new(part.first.add(b * F::Block::BYTES), part.stride, F::Block::BYTES) };
         let panel = Panel {
             header: F::header(&block),
-            runs: [0, 1, 2, 3].map(|unit| ready256::<L, F>(F::lanes(&block, unit))),
+            runs: [
+                ready256::<L, F>(F::lanes(&block, 0)),
+                ready256::<L, F>(F::lanes(&block, 1)),
+                ready256::<L, F>(F::lanes(&block, 2)),
+                ready256::<L, F>(F::lanes(&block, 3)),
+            ],
         };
         for column in wide.clone() {
             columns256::<L, F, 2, 1>(part, &panel, b, two, column, wide_offset);
@@ -455,8 +482,10 @@ fn columns256<L: Lanes, F: Format256, const N: usize, const C: usize>(
 ) {
     let x = planes.bytes.as_chunks::<16>().0.as_chunks::<16>().0;
     let place = b * planes.tokens + first;
-    let mut sums: [Sums<L, N>; C] =
-        core::array::from_fn(|c| start_sums::<L, F, N>(&panel.header, planes, place + c));
+    let mut sums = [Sums { product: [L::splat(0); N], mins: [L::splat(0); N] }; C];
+    for (c, sums) in sums.iter_mut().enumerate() {
+        *sums = start_sums::<L, F, N>(&panel.header, planes, place + c);
+    }
     for (unit, runs) in panel.runs.iter().enumerate() {
         for (c, sums) in sums.iter_mut().enumerate() {
             for (n, product) in sums.product.iter_mut().enumerate() {
