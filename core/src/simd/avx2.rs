@@ -1,11 +1,18 @@
 //! x86-64 with AVX2 and F16C: eight rows in a register, `vpmaddubsw` and `vpmaddwd`.
+//!
+//! # Safety
+//!
+//! Every intrinsic here runs only below the entry points that `isa!` makes, whose table is chosen for a CPU that has the
+//! instructions.
 #![allow(unsafe_code)]
+#![expect(clippy::undocumented_unsafe_blocks, reason = "one reason for all intrinsics, above")]
 
 use core::arch::x86_64::*;
 use core::ops::Range;
 
+use super::float_rows::{self, Floats16};
 use super::lanes::{Lanes, Run};
-use super::{Isa, Kernels, panels, portable};
+use super::{Isa, Kernels, panels};
 use crate::activations::{Activations, Kind, Layout};
 use crate::error::SessionError;
 use crate::platform::Feature;
@@ -18,8 +25,6 @@ pub(super) static KERNELS: Kernels =
 #[derive(Clone, Copy)]
 struct Ymm(__m256i);
 
-// SAFETY of all intrinsics below: a Ymm is used only under the entry points of `Avx2`, whose table is chosen for a CPU
-// that has these instructions; see the safety note in `lanes`.
 impl Lanes for Ymm {
     const ROWS: usize = 8;
     const UNSIGNED: bool = false;
@@ -64,6 +69,11 @@ impl Lanes for Ymm {
             let lanes: [u16; 8] = core::array::from_fn(read);
             _mm256_cvtph_ps(_mm_loadu_si128(lanes.as_ptr().cast()))
         }
+    }
+
+    #[inline(always)]
+    fn prefetch(at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
 
     #[inline(always)]
@@ -248,6 +258,96 @@ impl Lanes for Ymm {
     }
 }
 
+/// Sixteen floats: the lower and the upper eight.
+#[derive(Clone, Copy)]
+struct Floats(__m256, __m256);
+
+impl Floats16 for Floats {
+    #[inline(always)]
+    fn zero() -> Self {
+        unsafe { Floats(_mm256_setzero_ps(), _mm256_setzero_ps()) }
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32; 16]) -> Self {
+        let [low, high]: [&[f32; 8]; 2] = halves(from);
+        unsafe { Floats(_mm256_loadu_ps(low.as_ptr()), _mm256_loadu_ps(high.as_ptr())) }
+    }
+
+    #[inline(always)]
+    fn load_f32(from: &[u8; 64]) -> Self {
+        let [low, high]: [&[u8; 32]; 2] = halves(from);
+        unsafe { Floats(_mm256_loadu_ps(low.as_ptr().cast()), _mm256_loadu_ps(high.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn load_f16(from: &[u8; 32]) -> Self {
+        let [low, high]: [&[u8; 16]; 2] = halves(from);
+        unsafe {
+            Floats(
+                _mm256_cvtph_ps(_mm_loadu_si128(low.as_ptr().cast())),
+                _mm256_cvtph_ps(_mm_loadu_si128(high.as_ptr().cast())),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn load_bf16(from: &[u8; 32]) -> Self {
+        let [low, high]: [&[u8; 16]; 2] = halves(from);
+        unsafe { Floats(load_bf16(low), load_bf16(high)) }
+    }
+
+    #[inline(always)]
+    fn add_product(self, a: Self, b: Self) -> Self {
+        unsafe {
+            Floats(
+                _mm256_add_ps(self.0, _mm256_mul_ps(a.0, b.0)),
+                _mm256_add_ps(self.1, _mm256_mul_ps(a.1, b.1)),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        unsafe { sum_eight(_mm256_add_ps(self.0, self.1)) }
+    }
+}
+
+/// Both halves of an array.
+#[inline(always)]
+fn halves<T, const N: usize, const HALF: usize>(x: &[T; N]) -> [&[T; HALF]; 2] {
+    const { assert!(2 * HALF == N) };
+    // SAFETY: two times HALF elements are N.
+    unsafe { [&*x.as_ptr().cast(), &*x.as_ptr().add(HALF).cast()] }
+}
+
+/// Eight upper halves of floats.
+///
+/// # Safety
+///
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn load_bf16(from: &[u8; 16]) -> __m256 {
+    unsafe {
+        let words = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.as_ptr().cast()));
+        _mm256_castsi256_ps(_mm256_slli_epi32::<16>(words))
+    }
+}
+
+/// The sum of eight lanes, as a tree.
+///
+/// # Safety
+///
+/// The CPU has AVX2.
+#[inline(always)]
+pub(super) unsafe fn sum_eight(x: __m256) -> f32 {
+    unsafe {
+        let x = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+        let x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+        _mm_cvtss_f32(_mm_add_ss(x, _mm_shuffle_ps::<1>(x, x)))
+    }
+}
+
 /// Four bytes as they lie in memory.
 #[inline(always)]
 fn dword(bytes: [i8; 4]) -> i32 {
@@ -256,5 +356,5 @@ fn dword(bytes: [i8; 4]) -> i32 {
 
 super::isa! {
     /// The kernels' entry points.
-    Avx2: Ymm, "avx2,f16c"
+    Avx2: Ymm, Floats, "avx2,f16c"
 }

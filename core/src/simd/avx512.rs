@@ -1,11 +1,19 @@
 //! x86-64 with AVX-512 F, BW, DQ, VL and VNNI: sixteen rows in a register, `vpdpbusd` on unsigned weights.
+//!
+//! # Safety
+//!
+//! Every intrinsic here runs only below the entry points that `isa!` makes, whose table is chosen for a CPU that has the
+//! instructions.
 #![allow(unsafe_code)]
+#![expect(clippy::undocumented_unsafe_blocks, reason = "one reason for all intrinsics, above")]
 
 use core::arch::x86_64::*;
 use core::ops::Range;
 
+use super::avx2::sum_eight;
+use super::float_rows::{self, Floats16};
 use super::lanes::{Lanes, Run};
-use super::{Isa, Kernels, panels, portable};
+use super::{Isa, Kernels, panels};
 use crate::activations::{Activations, Kind, Layout};
 use crate::error::SessionError;
 use crate::platform::Feature;
@@ -37,8 +45,6 @@ impl Zmm {
     }
 }
 
-// SAFETY of all intrinsics below: a Zmm is used only under the entry points of `Avx512`, whose table is chosen for a CPU
-// that has these instructions; see the safety note in `lanes`.
 impl Lanes for Zmm {
     const ROWS: usize = 16;
     const UNSIGNED: bool = true;
@@ -80,6 +86,11 @@ impl Lanes for Zmm {
             let lanes: [u16; 16] = core::array::from_fn(read);
             _mm512_cvtph_ps(_mm256_loadu_si256(lanes.as_ptr().cast()))
         }
+    }
+
+    #[inline(always)]
+    fn prefetch(at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
 
     #[inline(always)]
@@ -239,6 +250,53 @@ impl Lanes for Zmm {
     }
 }
 
+/// Sixteen floats.
+#[derive(Clone, Copy)]
+struct Floats(__m512);
+
+impl Floats16 for Floats {
+    #[inline(always)]
+    fn zero() -> Self {
+        Floats(unsafe { _mm512_setzero_ps() })
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32; 16]) -> Self {
+        Floats(unsafe { _mm512_loadu_ps(from.as_ptr()) })
+    }
+
+    #[inline(always)]
+    fn load_f32(from: &[u8; 64]) -> Self {
+        Floats(unsafe { _mm512_loadu_ps(from.as_ptr().cast()) })
+    }
+
+    #[inline(always)]
+    fn load_f16(from: &[u8; 32]) -> Self {
+        Floats(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())) })
+    }
+
+    #[inline(always)]
+    fn load_bf16(from: &[u8; 32]) -> Self {
+        Floats(unsafe {
+            let words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words))
+        })
+    }
+
+    #[inline(always)]
+    fn add_product(self, a: Self, b: Self) -> Self {
+        Floats(unsafe { _mm512_add_ps(self.0, _mm512_mul_ps(a.0, b.0)) })
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        unsafe {
+            let low = _mm512_castps512_ps256(self.0);
+            sum_eight(_mm256_add_ps(low, _mm512_extractf32x8_ps::<1>(self.0)))
+        }
+    }
+}
+
 /// Four bytes as they lie in memory.
 #[inline(always)]
 fn dword(bytes: [i8; 4]) -> i32 {
@@ -247,5 +305,5 @@ fn dword(bytes: [i8; 4]) -> i32 {
 
 super::isa! {
     /// The kernels' entry points.
-    Avx512: Zmm, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,f16c"
+    Avx512: Zmm, Floats, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,f16c"
 }

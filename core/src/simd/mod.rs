@@ -8,6 +8,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub mod cpu;
+pub(crate) mod float_rows;
 pub(crate) mod lanes;
 mod panels;
 pub mod portable;
@@ -147,9 +148,10 @@ pub(crate) trait Isa {
     );
 }
 
-/// Compiles the loops for an instruction set: a type for its [`Isa`], its [`Lanes`](lanes::Lanes), its features.
+/// Compiles the loops for an instruction set: a type for its [`Isa`], its [`Lanes`](lanes::Lanes), its
+/// [`Floats16`](float_rows::Floats16), its features.
 macro_rules! isa {
-    ($(#[$doc:meta])* $isa:ident: $lanes:ident, $features:literal) => {
+    ($(#[$doc:meta])* $isa:ident: $lanes:ident, $floats:ident, $features:literal) => {
         $(#[$doc])*
         struct $isa;
 
@@ -171,7 +173,7 @@ macro_rules! isa {
                     columns: Range<usize>,
                     out: &mut [f32],
                 ) {
-                    portable::rows(format, weights, row_bytes, x, columns, out);
+                    float_rows::rows::<$floats, F>(format, weights, row_bytes, x, columns, out);
                 }
                 // SAFETY: the table is chosen for a CPU that has the features.
                 unsafe { run::<F>(format, weights, row_bytes, x, columns, out) }

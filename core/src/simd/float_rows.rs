@@ -1,0 +1,105 @@
+//! Matrix products of rows of floats: sums in sixteen lanes and their tree, for every instruction set that has
+//! [`Floats16`].
+#![allow(unsafe_code)]
+
+use core::ops::Range;
+
+use super::{TILE_ROWS, portable};
+use crate::activations::Activations;
+use crate::quant::{Block, FloatFormat, Format};
+
+/// Sixteen floats, in one register or several. The safety note of [`Lanes`](super::lanes::Lanes) holds here too.
+pub(crate) trait Floats16: Copy {
+    /// Zeros.
+    fn zero() -> Self;
+    /// Single-precision floats.
+    fn load(from: &[f32; 16]) -> Self;
+    /// Single-precision floats, as bytes of any alignment.
+    fn load_f32(from: &[u8; 64]) -> Self;
+    /// Half-precision floats.
+    fn load_f16(from: &[u8; 32]) -> Self;
+    /// The upper halves of single-precision floats.
+    fn load_bf16(from: &[u8; 32]) -> Self;
+    /// `self` + a·b, rounded twice.
+    fn add_product(self, a: Self, b: Self) -> Self;
+    /// The sum, as a tree: lane i takes lane i + 8, then i + 4, i + 2, i + 1.
+    fn sum(self) -> f32;
+}
+
+/// Rows, and columns, that are multiplied together.
+const GROUP: usize = 4;
+
+/// Rows of a tile times columns; `out` takes `[column][TILE_ROWS]`.
+#[inline(always)]
+pub(crate) fn rows<L: Floats16, F: FloatFormat>(
+    format: &Format,
+    weights: &[u8],
+    row_bytes: usize,
+    x: &Activations,
+    columns: Range<usize>,
+    out: &mut [f32],
+) {
+    if !row_bytes.is_multiple_of(16 * F::Element::BYTES) {
+        return portable::rows(format, weights, row_bytes, x, columns, out);
+    }
+    let count = (weights.len() / row_bytes).min(TILE_ROWS);
+    let mut row = 0;
+    while row < count {
+        let rows = if count - row >= GROUP { GROUP } else { 1 };
+        let w = &weights[row * row_bytes..(row + rows) * row_bytes];
+        let mut column = columns.start;
+        while column < columns.end {
+            let some = if columns.end - column >= GROUP { GROUP } else { 1 };
+            let out = &mut out[(column - columns.start) * TILE_ROWS + row..];
+            match (rows, some) {
+                (GROUP, GROUP) => block::<L, F, GROUP, GROUP>(w, row_bytes, x, column, out),
+                (GROUP, _) => block::<L, F, GROUP, 1>(w, row_bytes, x, column, out),
+                (_, GROUP) => block::<L, F, 1, GROUP>(w, row_bytes, x, column, out),
+                _ => block::<L, F, 1, 1>(w, row_bytes, x, column, out),
+            }
+            column += some;
+        }
+        row += rows;
+    }
+}
+
+/// `R` rows times `C` columns, in registers.
+#[inline(always)]
+fn block<L: Floats16, F: FloatFormat, const R: usize, const C: usize>(
+    weights: &[u8],
+    row_bytes: usize,
+    x: &Activations,
+    column: usize,
+    out: &mut [f32],
+) {
+    let mut sums = [[L::zero(); C]; R];
+    let mut vectors: [&[[f32; 16]]; C] = [&[]; C];
+    for (c, vector) in vectors.iter_mut().enumerate() {
+        *vector = x.float(column + c).as_chunks().0;
+    }
+    let part_bytes = 16 * F::Element::BYTES;
+    for part in 0..row_bytes / part_bytes {
+        let mut x = [L::zero(); C];
+        for (x, vector) in x.iter_mut().zip(&vectors) {
+            *x = L::load(&vector[part]);
+        }
+        for (r, sums) in sums.iter_mut().enumerate() {
+            let start = r * row_bytes + part * part_bytes;
+            let w = F::lanes::<L>(&weights[start..start + part_bytes]);
+            for (sum, x) in sums.iter_mut().zip(x) {
+                *sum = sum.add_product(w, x);
+            }
+        }
+    }
+    for (r, sums) in sums.iter().enumerate() {
+        for (c, sum) in sums.iter().enumerate() {
+            out[c * TILE_ROWS + r] = sum.sum();
+        }
+    }
+}
+
+/// The sixteen elements of `from` that follow each other, or zeros if it is too short.
+#[inline(always)]
+pub(crate) fn whole<const N: usize>(from: &[u8]) -> &[u8; N] {
+    from.first_chunk().unwrap_or(&[0; N])
+}
