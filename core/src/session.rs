@@ -2,11 +2,11 @@
 
 use alloc::vec::Vec;
 
-use crate::activations::{Activations, Kind};
+use crate::activations::Activations;
 use crate::attention::{Attention, attend};
 use crate::error::{Error, SessionError, TokenizerError};
 use crate::kv::{KvCache, KvType};
-use crate::matmul::{Matrix, matmul};
+use crate::matmul::{MOST_PRODUCTS, Product, matmul};
 use crate::model::{Layer, Model, Projection};
 use crate::ops;
 use crate::platform::Platform;
@@ -329,17 +329,24 @@ impl<'a, S: WeightSource<'a>> Run<'_, '_, S> {
         x: &[f32],
         targets: &mut [(&Projection, &mut Vec<f32>)],
     ) -> Result<(), Error> {
-        let mut prepared: Option<(Kind, bool)> = None;
-        for (projection, y) in targets {
-            let wanted = (projection.matrix.format.activations(), projection.wide);
-            if prepared != Some(wanted) {
+        let kind = |projection: &Projection| (projection.matrix.format.activations(), projection.wide);
+        for alike in targets.chunk_by_mut(|a, b| kind(a.0) == kind(b.0)) {
+            if let [(projection, _), ..] = alike {
                 self.prepare(projection, x)?;
-                prepared = Some(wanted);
             }
-            self.multiply(&projection.matrix, y)?;
-            if let Some(bias) = projection.bias {
-                let bias = self.model.vector(bias);
-                y.chunks_exact_mut(bias.len()).for_each(|row| ops::add(row, bias));
+            {
+                // No layer has more than three projections of one input.
+                let products =
+                    alike.iter_mut().map(|(projection, y)| Product { matrix: projection.matrix, y });
+                let mut products: heapless::Vec<_, MOST_PRODUCTS> = products.collect();
+                let threads = self.platform.threads;
+                matmul(self.kernels, threads, self.source, self.activations, &mut products)?;
+            }
+            for (projection, y) in alike {
+                if let Some(bias) = projection.bias {
+                    let bias = self.model.vector(bias);
+                    y.chunks_exact_mut(bias.len()).for_each(|row| ops::add(row, bias));
+                }
             }
         }
         Ok(())
@@ -350,10 +357,6 @@ impl<'a, S: WeightSource<'a>> Run<'_, '_, S> {
         let kind = projection.matrix.format.activations();
         let wide = if projection.wide { usize::MAX } else { usize::from(self.first_position == 0) };
         Ok(self.kernels.prepare(self.activations, kind, projection.matrix.columns, x, wide)?)
-    }
-
-    fn multiply(&mut self, matrix: &Matrix, y: &mut [f32]) -> Result<(), Error> {
-        Ok(matmul(self.kernels, self.platform.threads, self.source, matrix, self.activations, y)?)
     }
 }
 

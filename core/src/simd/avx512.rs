@@ -167,8 +167,8 @@ impl Lanes for Zmm {
     fn dot_bytes<const MAX: u32>(self, w: Run<Self>, x: &[i8; 16]) -> Self {
         let (x, _) = x.as_chunks::<4>();
         let mut sum = self.0;
-        for i in 0..4 {
-            sum = unsafe { _mm512_dpbusd_epi32(sum, w.0[i].0, _mm512_set1_epi32(dword(x[i]))) };
+        for (w, &x) in w.0.iter().zip(x) {
+            sum = unsafe { _mm512_dpbusd_epi32(sum, w.0, _mm512_set1_epi32(dword(x))) };
         }
         Zmm(sum)
     }

@@ -339,7 +339,7 @@ fn add_unit<L: Lanes, F: Format256>(
             let run = run_index::<F>(unit, j);
             let dot = dot_run::<L, F>(L::splat(0), *run_weights, &x[run]);
             let [even, zero, zero_too, odd] = steps[run / 2];
-            let step = if run % 2 == 0 { [even, zero] } else { [zero_too, odd] };
+            let step = if run.is_multiple_of(2) { [even, zero] } else { [zero_too, odd] };
             let factor = L::splat(0).dot_words(scales.0[run / 2], step);
             product = product.add(dot.mul(factor));
         }

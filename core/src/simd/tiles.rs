@@ -2,13 +2,16 @@
 //!
 //! # Safety
 //!
-//! [`Tiles`] holds the exclusive borrow of the output for its whole life. An atomic counter gives each tile index out
-//! once, and two tiles never share an element, so each [`Tile`] is the only way to its elements.
+//! [`Tiles`] holds the exclusive borrow of the output for its whole life. An atomic counter gives each row out once, so two
+//! tiles never share an element, and each [`Tile`] is the only way to its elements.
 #![allow(unsafe_code)]
 
 use core::marker::PhantomData;
 use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// Most tiles that are taken together.
+const MOST_TILES: usize = 16;
 
 /// A matrix `[column][row]` of floats, cut into tiles of some rows and all columns.
 #[derive(Debug)]
@@ -18,6 +21,7 @@ pub struct Tiles<'y> {
     stride: usize,
     rows: Range<usize>,
     tile_rows: usize,
+    /// The rows that nobody has taken begin here, counted from the first one.
     next: AtomicUsize,
     borrow: PhantomData<&'y mut [f32]>,
 }
@@ -25,7 +29,7 @@ pub struct Tiles<'y> {
 // SAFETY: threads share only the counter; elements are reached through tiles, each of which one thread holds.
 unsafe impl Sync for Tiles<'_> {}
 
-/// Some rows of every column.
+/// Some rows of every column: one tile or several that follow each other.
 #[derive(Debug)]
 pub struct Tile<'t> {
     tiles: &'t Tiles<'t>,
@@ -51,12 +55,24 @@ impl<'y> Tiles<'y> {
 
     /// The next tile that nobody has taken.
     pub fn take(&self) -> Option<Tile<'_>> {
-        let index = self.next.fetch_add(1, Ordering::Relaxed);
-        let start = index.checked_mul(self.tile_rows)?.checked_add(self.rows.start)?;
-        if start >= self.rows.end {
+        self.take_rows(self.tile_rows)
+    }
+
+    /// The next tiles that nobody has taken: many while many are left and fewer towards the end, so that `workers` threads
+    /// seldom ask and finish together.
+    pub fn take_share(&self, workers: usize) -> Option<Tile<'_>> {
+        let left = self.rows.len().saturating_sub(self.next.load(Ordering::Relaxed));
+        let tiles = left / self.tile_rows / (2 * workers.max(1));
+        self.take_rows(tiles.clamp(1, MOST_TILES) * self.tile_rows)
+    }
+
+    fn take_rows(&self, count: usize) -> Option<Tile<'_>> {
+        let start = self.next.fetch_add(count, Ordering::Relaxed);
+        if start >= self.rows.len() {
             return None;
         }
-        Some(Tile { tiles: self, rows: start..(start + self.tile_rows).min(self.rows.end) })
+        let start = self.rows.start + start;
+        Some(Tile { tiles: self, rows: start..(start + count).min(self.rows.end) })
     }
 }
 
@@ -73,7 +89,7 @@ impl Tile<'_> {
         }
         let start = column * self.tiles.stride + self.rows.start;
         // SAFETY: rows.end <= stride and column < columns = len / stride, so the range lies inside the borrowed slice.
-        // No other tile holds these rows (the counter gives each start once), and `&mut self` keeps this tile from
+        // No other tile holds these rows (the counter moves past them as it gives them), and `&mut self` keeps this tile from
         // lending the same part twice.
         unsafe { core::slice::from_raw_parts_mut(self.tiles.first.add(start), self.rows.len()) }
     }
@@ -87,11 +103,11 @@ mod tests {
     #[test]
     fn tiles_cover_every_row_once() {
         let mut y = vec![0.0; 3 * 50];
-        let tiles = Tiles::new(&mut y, 50, 10..45, 16);
+        let tiles = Tiles::new(&mut y, 50, 10..45, 4);
         std::thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
-                    while let Some(mut tile) = tiles.take() {
+                    while let Some(mut tile) = tiles.take_share(3) {
                         for column in 0..3 {
                             tile.column(column).iter_mut().for_each(|x| *x += 1.0);
                         }
