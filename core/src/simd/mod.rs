@@ -12,7 +12,11 @@ pub(crate) mod float_rows;
 pub(crate) mod lanes;
 mod panels;
 pub mod portable;
+#[cfg(target_arch = "x86_64")]
+mod sse41;
 pub mod tiles;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use core::ops::Range;
 
@@ -91,6 +95,8 @@ static ALL: &[&Kernels] = &[
     &avx512::KERNELS,
     #[cfg(target_arch = "x86_64")]
     &avx2::KERNELS,
+    #[cfg(target_arch = "x86_64")]
+    &sse41::KERNELS,
     &PORTABLE,
 ];
 
