@@ -61,7 +61,11 @@ fn weights() -> Vec<u8> {
     (0..BYTES as u64).map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 57) as u8 & 0x3F).collect()
 }
 
-fn vectors(count: usize, kernels: &picolm_core::simd::Kernels, format: &picolm_core::quant::Format) -> Activations {
+fn vectors(
+    count: usize,
+    kernels: &picolm_core::simd::Kernels,
+    format: &picolm_core::quant::Format,
+) -> Activations {
     let x: Vec<f32> = (0..COLUMNS * count).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
     let mut prepared = Activations::default();
     kernels.prepare(&mut prepared, format.activations(), COLUMNS, &x, 0).expect("memory for a batch");

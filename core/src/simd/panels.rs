@@ -26,13 +26,14 @@ struct Part<'t> {
 }
 
 impl Part<'_> {
-    /// Asks for the bytes that follow these rows: the next part, which is read row by row at the same time, so that no
-    /// hardware sees a stream in it. A block of these rows covers as many bytes as the same share of the next.
+    /// Asks for bytes of the next part, which follows these rows: it is read row by row at the same time, and no hardware
+    /// sees a stream in that. Share `index` of those that have `bytes` bytes a row; small ones, since a burst of requests
+    /// keeps the loads of this part waiting.
     #[inline(always)]
-    fn prefetch<L: Lanes>(&self, block: usize, block_bytes: usize) {
-        let chunk = L::ROWS * block_bytes;
-        let start = L::ROWS * self.stride + block * chunk;
-        for offset in (0..chunk).step_by(64) {
+    fn prefetch<L: Lanes>(&self, index: usize, bytes: usize) {
+        let share = L::ROWS * bytes;
+        let start = L::ROWS * self.stride + index * share;
+        for offset in (0..share).step_by(64) {
             L::prefetch(self.first.wrapping_add(start + offset));
         }
     }
@@ -420,7 +421,6 @@ unsafe fn direct256<L: Lanes, F: Format256, const N: usize>(
         // SAFETY: b is one of the superblocks.
         let block =
             unsafe { Blocks::new(part.first.add(b * F::Block::BYTES), part.stride, F::Block::BYTES) };
-        part.prefetch::<L>(b, F::Block::BYTES);
         let place = b * planes.tokens + column;
         let header = F::header(&block);
         let columns = columns::<N>(planes, place * N, N);
@@ -429,6 +429,7 @@ unsafe fn direct256<L: Lanes, F: Format256, const N: usize>(
             (products[n], mins[n]) = start_sums::<L, F>(&header, &planes.sums16[place * N + n]);
         }
         for unit in 0..4 {
+            part.prefetch::<L>(4 * b + unit, F::Block::BYTES.div_ceil(4));
             let runs = ready256::<L, F>(F::lanes(&block, unit));
             add_unit::<L, F, N>(&mut products, &runs, unit, &header.scales, &columns);
         }
