@@ -5,14 +5,19 @@ use core::arch::x86_64::*;
 use core::ops::Range;
 
 use super::lanes::{Lanes, Run};
-use super::{Isa, Kernels, panels, portable};
+use super::{Isa, Kernels, floats, panels, portable};
 use crate::activations::{Activations, Kind, Layout};
 use crate::error::SessionError;
 use crate::platform::Feature;
 use crate::quant::{FloatFormat, Format, Format32, Format256, kernels};
 
-pub(super) static KERNELS: Kernels =
-    Kernels { name: "avx2", needs: &[Feature::Avx2], prepare, rows: &kernels::<Avx2>() };
+pub(super) static KERNELS: Kernels = Kernels {
+    name: "avx2",
+    needs: &[Feature::Avx2],
+    prepare,
+    rows: &kernels::<Avx2>(),
+    floats: &floats::x86::AVX2,
+};
 
 /// Eight lanes.
 #[derive(Clone, Copy)]

@@ -5,14 +5,19 @@ use core::arch::x86_64::*;
 use core::ops::Range;
 
 use super::lanes::{Lanes, Run};
-use super::{Isa, Kernels, panels, portable};
+use super::{Isa, Kernels, floats, panels, portable};
 use crate::activations::{Activations, Kind, Layout};
 use crate::error::SessionError;
 use crate::platform::Feature;
 use crate::quant::{FloatFormat, Format, Format32, Format256, kernels};
 
-pub(super) static KERNELS: Kernels =
-    Kernels { name: "avx512", needs: &[Feature::Avx512], prepare, rows: &kernels::<Avx512>() };
+pub(super) static KERNELS: Kernels = Kernels {
+    name: "avx512",
+    needs: &[Feature::Avx512],
+    prepare,
+    rows: &kernels::<Avx512>(),
+    floats: &floats::x86::AVX512,
+};
 
 /// Sixteen lanes.
 #[derive(Clone, Copy)]

@@ -8,6 +8,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub mod cpu;
+pub mod floats;
 pub(crate) mod lanes;
 mod panels;
 pub mod portable;
@@ -15,6 +16,7 @@ pub mod tiles;
 
 use core::ops::Range;
 
+use self::floats::Floats;
 use crate::activations::{Activations, Kind, Layout};
 use crate::error::SessionError;
 use crate::platform::{CpuFeatures, Feature};
@@ -54,6 +56,8 @@ pub struct Kernels {
     prepare: PrepareFn,
     /// Products of rows of weights, in the order of [`FORMATS`].
     rows: &'static [RowsFn; FORMATS.len()],
+    /// Everything on floats between the products.
+    pub floats: &'static Floats,
 }
 
 impl Kernels {
@@ -99,6 +103,7 @@ pub static PORTABLE: Kernels = Kernels {
     needs: &[],
     prepare: |x, kind, len, floats, wide| x.prepare(kind, Layout::Words, len, floats, wide),
     rows: &[portable::rows; FORMATS.len()],
+    floats: &floats::PORTABLE,
 };
 
 /// The kernels that this CPU can run, the best first.
