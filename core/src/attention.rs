@@ -107,10 +107,12 @@ fn attend_block(
         .fold((BLOCK, 0), |(least, most), count| (least.min(count), most.max(count)));
     let together: heapless::Vec<&[f32], QUERIES> = queries.iter().map(|query| query.query).collect();
     (floats.scores)(&together, cache.keys(layer, head, block), most, scale, scores);
-    for (query, scores) in queries.iter_mut().zip(scores.iter_mut()) {
-        let count = seen(query);
+    let counts: heapless::Vec<usize, QUERIES> = queries.iter().map(seen).collect();
+    let mut max: heapless::Vec<f32, QUERIES> = queries.iter().map(|query| query.max).collect();
+    let mut sums = [0.0; QUERIES];
+    (floats.soften)(scores, &counts, &mut max, &mut sums);
+    for ((query, &count), (&max, sum)) in queries.iter_mut().zip(&counts).zip(max.iter().zip(sums)) {
         if count > 0 {
-            let (max, sum) = (floats.soften)(scores, count, query.max);
             query.raise(max);
             query.sum += sum;
         }

@@ -174,25 +174,35 @@ fn add_all<R: Register, const M: usize>(mut a: [R; M], b: [R; M]) -> [R; M] {
     a
 }
 
+/// Step by step for all queries, so that the steps of one fill the waits of another.
 #[inline(always)]
-pub(super) fn soften<R: Register>(scores: &mut [f32; BLOCK], count: usize, max: f32) -> (f32, f32) {
-    let count = count.clamp(1, BLOCK);
-    // e^(−∞ − m) = 0 adds nothing to any sum. If m is −∞ too, no score is a number and neither is their sum.
-    scores[count..].fill(f32::NEG_INFINITY);
-    let end = count.next_multiple_of(LANES);
-    let mut maxima = Sixteen::<R>::splat(max);
-    for block in scores[..end].as_chunks::<LANES>().0 {
-        maxima = Sixteen::load(block).greater(maxima);
+pub(super) fn soften<R: Register>(
+    scores: &mut [[f32; BLOCK]],
+    counts: &[usize],
+    max: &mut [f32],
+    sums: &mut [f32],
+) {
+    for ((scores, &count), max) in scores.iter_mut().zip(counts).zip(max.iter_mut()) {
+        // e^(−∞ − m) = 0 adds nothing to any sum. If m is −∞ too, no score is a number and neither is their sum.
+        scores[count.min(BLOCK)..].fill(f32::NEG_INFINITY);
+        let mut maxima = Sixteen::<R>::splat(*max);
+        for block in scores.as_chunks().0 {
+            maxima = Sixteen::load(block).greater(maxima);
+        }
+        *max = maxima.lanes().into_iter().fold(*max, |max, x| if x > max { x } else { max });
     }
-    let max = maxima.lanes().iter().fold(max, |max, &x| if x > max { x } else { max });
-    for score in &mut scores[..end] {
-        *score = exp(*score - max);
+    for (scores, max) in scores.iter_mut().zip(max) {
+        for score in scores {
+            *score = exp(*score - *max);
+        }
     }
-    let mut sums = Sixteen::<R>::splat(0.0);
-    for block in scores[..end].as_chunks::<LANES>().0 {
-        sums = sums.add(Sixteen::load(block));
+    for (scores, total) in scores.iter().zip(sums) {
+        let mut sums = Sixteen::<R>::splat(0.0);
+        for block in scores.as_chunks().0 {
+            sums = sums.add(Sixteen::load(block));
+        }
+        *total = sum_lanes(sums.lanes());
     }
-    (max, sum_lanes(sums.lanes()))
 }
 
 #[inline(always)]

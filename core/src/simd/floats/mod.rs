@@ -48,9 +48,9 @@ pub struct Floats {
         scale: f32,
         scores: &mut [[f32; BLOCK]; QUERIES],
     ),
-    /// Turns the first `count` scores (at least one) into weights e^(score − m), where m is the largest of them and `max`,
-    /// and returns m and the weights' sum in 16 lanes.
-    pub soften: fn(scores: &mut [f32; BLOCK], count: usize, max: f32) -> (f32, f32),
+    /// For each query, turns the first scores, at least one, into weights e^(score − m), where m is the largest of them and
+    /// `max`, and the others into zeros; puts m into `max`, and the weights' sum in 16 lanes into `sums`.
+    pub soften: fn(scores: &mut [[f32; BLOCK]], counts: &[usize], max: &mut [f32], sums: &mut [f32]),
     /// out += Σ weight · value over the positions from `first` to `end`, in their order, for up to [`QUERIES`] outputs;
     /// `values` are `[position][element]`.
     pub accumulate:
@@ -263,8 +263,8 @@ macro_rules! table {
                 count: usize, scale: f32, scores: &mut [[f32; BLOCK]; QUERIES]
             ),
             soften: entry!(
-                [$($features)?] blocks::soften::<$register>, scores: &mut [f32; BLOCK], count: usize,
-                max: f32 => (f32, f32)
+                [$($features)?] blocks::soften::<$register>, scores: &mut [[f32; BLOCK]], counts: &[usize],
+                max: &mut [f32], sums: &mut [f32]
             ),
             accumulate: entry!(
                 [$($features)?] blocks::accumulate::<$register>, weights: &[[f32; BLOCK]],
