@@ -14,14 +14,19 @@ use super::avx2::sum_eight;
 use super::float_rows::{self, Floats16};
 use super::lanes::{Lanes, Run};
 use super::x86::{dword, operations, words};
-use super::{Isa, Kernels, panels};
+use super::{Isa, Kernels, floats, panels};
 use crate::activations::{Activations, Kind, Layout};
 use crate::error::SessionError;
 use crate::platform::Feature;
 use crate::quant::{FloatFormat, Format, Format32, Format256, kernels};
 
-pub(super) static KERNELS: Kernels =
-    Kernels { name: "avx512", needs: &[Feature::Avx512], prepare, rows: &kernels::<Avx512>() };
+pub(super) static KERNELS: Kernels = Kernels {
+    name: "avx512",
+    needs: &[Feature::Avx512],
+    prepare,
+    rows: &kernels::<Avx512>(),
+    floats: &floats::x86::AVX512,
+};
 
 /// Sixteen lanes.
 #[derive(Clone, Copy)]

@@ -9,6 +9,7 @@ mod avx2;
 mod avx512;
 pub mod cpu;
 pub(crate) mod float_rows;
+pub mod floats;
 pub(crate) mod lanes;
 mod panels;
 pub mod portable;
@@ -20,6 +21,7 @@ mod x86;
 
 use core::ops::Range;
 
+use self::floats::Floats;
 use crate::activations::{Activations, Kind, Layout};
 use crate::error::SessionError;
 use crate::platform::{CpuFeatures, Feature};
@@ -59,6 +61,8 @@ pub struct Kernels {
     prepare: PrepareFn,
     /// Products of rows of weights, in the order of [`FORMATS`].
     rows: &'static [RowsFn; FORMATS.len()],
+    /// Everything on floats between the products.
+    pub floats: &'static Floats,
 }
 
 impl Kernels {
@@ -106,6 +110,7 @@ pub static PORTABLE: Kernels = Kernels {
     needs: &[],
     prepare: |x, kind, len, floats, wide| x.prepare(kind, Layout::Words, len, floats, wide),
     rows: &[portable::rows; FORMATS.len()],
+    floats: &floats::PORTABLE,
 };
 
 /// The kernels that this CPU can run, the best first.
