@@ -1,6 +1,7 @@
 //! The project's chores: `cargo xtask --help` lists them.
 
 mod ci;
+mod compare;
 mod demo;
 mod fixtures;
 mod hashes;
@@ -67,6 +68,12 @@ const CHORES: &[Chore] = &[
         arguments: "[TARGET...]",
         about: "build the command without libc for each target, and hold its size against the ceiling",
         run: sizes::run,
+    },
+    Chore {
+        name: "compare",
+        arguments: "[--quick] [--model FILE]",
+        about: "measure speed and memory beside llama.cpp's (maintainers)",
+        run: compare::run,
     },
     Chore {
         name: "instructions",

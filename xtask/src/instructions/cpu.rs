@@ -82,7 +82,7 @@ pub(super) static CPUS: &[Cpu] = &[
         emulated: "arm1176",
         emulated_peer: "max",
         processor: "armv6l",
-        flags: "-march=armv6+fp -marm",
+        flags: "-march=armv6+fp -marm -Wno-psabi",
         cmake: &["-DGGML_CPU_ARM_ARCH=armv6+fp"],
     },
 ];

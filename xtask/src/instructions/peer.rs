@@ -10,9 +10,8 @@ use crate::{Outcome, llama_cpp, oracle, root};
 
 /// Builds it, or what changed of it.
 pub(super) fn build(cpu: &Cpu, sources: Option<&Path>) -> Outcome<PathBuf> {
-    let compilers = [("C", "gcc"), ("CXX", "g++")].map(|(language, name)| {
-        (language, format!("{}-{name}", cpu.gnu))
-    });
+    let compilers =
+        [("C", "gcc"), ("CXX", "g++")].map(|(language, name)| (language, format!("{}-{name}", cpu.gnu)));
     if let Some((_, compiler)) = compilers.iter().find(|(_, compiler)| !installed(compiler)) {
         return Err(format!("{compiler} is missing (Debian: apt-get install g++-{})", cpu.gnu));
     }
@@ -38,7 +37,11 @@ pub(super) fn build(cpu: &Cpu, sources: Option<&Path>) -> Outcome<PathBuf> {
 
 /// Its settings, of which the best counts.
 pub(super) fn settings(cpu: &Cpu, path: &Path) -> Vec<Program> {
-    fn arguments<const REPACK: bool, const FLASH: bool>(command: &mut Command, model: &Path, tokens: u64) {
+    fn arguments<const REPACK: bool, const FLASH: bool>(
+        command: &mut Command,
+        model: &Path,
+        tokens: u64,
+    ) {
         command.arg(model).args([super::PROMPT.to_string(), tokens.to_string()]);
         command.args(REPACK.then_some("repack")).args(FLASH.then_some("flash"));
     }

@@ -10,12 +10,8 @@ use crate::{Outcome, sizes};
 
 /// The desktop program, and where it is asked for the one without libc.
 pub(super) fn build(cpu: &Cpu, raw: bool) -> Outcome<Vec<Program>> {
-    let program = |name: &str, path| Program {
-        name: name.into(),
-        emulated_cpu: cpu.emulated,
-        path,
-        arguments,
-    };
+    let program =
+        |name: &str, path| Program { name: name.into(), emulated_cpu: cpu.emulated, path, arguments };
     let mut programs = vec![program("picolm", desktop(cpu)?)];
     if raw {
         let built = sizes::build(lexopt::Parser::from_iter(["instructions", cpu.target]))?;
