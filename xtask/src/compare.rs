@@ -6,12 +6,14 @@ mod engines;
 mod measure;
 mod stream;
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use lexopt::prelude::*;
 
 use crate::llama_cpp::Isa;
-use crate::run::{call, cargo, target_dir};
+use crate::run::{self, cargo, path, target_dir};
 use crate::{Outcome, llama_cpp, models, text};
 use engines::{Engines, SETTINGS, Settings, Task};
 use measure::{Figures, MEASURES, Measure, median};
@@ -62,6 +64,9 @@ pub(crate) fn run(arguments: lexopt::Parser) -> Outcome {
 
 /// Runs both in turn; returns the rounds and the bytes of weights that a token takes.
 fn measure(engines: &Engines, task: &Task<'_>, count: usize) -> Outcome<(Vec<Round>, f64)> {
+    // Neither is to be the one that reads the file from the disk.
+    let mut file = File::open(task.model).map_err(|error| failed(task.model, &error))?;
+    io::copy(&mut file, &mut io::sink()).map_err(|error| failed(task.model, &error))?;
     let mut settings = SETTINGS.to_vec();
     let mut rounds = Vec::new();
     let mut weights = None;
@@ -80,7 +85,8 @@ fn measure(engines: &Engines, task: &Task<'_>, count: usize) -> Outcome<(Vec<Rou
         }
         rounds.push(round);
     }
-    let size = || std::fs::metadata(task.model).map(|file| file.len() as f64).map_err(text);
+    let size =
+        || file.metadata().map(|file| file.len() as f64).map_err(|error| failed(task.model, &error));
     Ok((rounds, weights.map_or_else(size, Ok)?))
 }
 
@@ -146,15 +152,11 @@ fn engines(call: &Call) -> Outcome<Engines> {
     let picolm = match &call.picolm {
         Some(picolm) => picolm.clone(),
         None => {
-            call_build()?;
+            run::call(&mut cargo(&["build", "--release", "--package", "picolm-cli"]))?;
             target_dir().join("release").join(format!("picolm{}", std::env::consts::EXE_SUFFIX))
         }
     };
     Ok(Engines { picolm, python, isa: call.isa })
-}
-
-fn call_build() -> Outcome {
-    call(&mut cargo(&["build", "--release", "--package", "picolm-cli"]))
 }
 
 /// The models, each with the late position at which it is measured.
@@ -183,7 +185,7 @@ fn parse(mut arguments: lexopt::Parser) -> Outcome<Call> {
     };
     while let Some(argument) = arguments.next().map_err(text)? {
         match argument {
-            Long("model") => call.models.push(arguments.value().map_err(text)?.into()),
+            Long("model") => call.models.push(path(arguments.value())?),
             Long("threads") => {
                 call.threads = threads(&arguments.value().map_err(text)?.to_string_lossy())?;
             }
@@ -191,8 +193,8 @@ fn parse(mut arguments: lexopt::Parser) -> Outcome<Call> {
             Long("quick") => call.rounds = 1,
             Long("at") => call.at = Some(arguments.value().map_err(text)?.parse().map_err(text)?),
             Long("isa") => call.isa = isa(&arguments.value().map_err(text)?.to_string_lossy())?,
-            Long("python") => call.python = Some(arguments.value().map_err(text)?.into()),
-            Long("picolm") => call.picolm = Some(arguments.value().map_err(text)?.into()),
+            Long("python") => call.python = Some(path(arguments.value())?),
+            Long("picolm") => call.picolm = Some(path(arguments.value())?),
             _ => return Err(text(argument.unexpected())),
         }
     }
@@ -200,6 +202,10 @@ fn parse(mut arguments: lexopt::Parser) -> Outcome<Call> {
         return Err("--rounds needs at least one".into());
     }
     Ok(call)
+}
+
+fn failed(path: &Path, error: &io::Error) -> String {
+    format!("{}: {error}", path.display())
 }
 
 fn threads(list: &str) -> Outcome<Vec<usize>> {

@@ -14,6 +14,7 @@ use std::process::Command;
 
 use lexopt::prelude::*;
 
+use crate::run::path;
 use crate::{Outcome, llama_cpp, models, text};
 use cpu::Cpu;
 
@@ -103,9 +104,9 @@ fn parse(mut arguments: lexopt::Parser) -> Outcome<Call> {
         match argument {
             Long("target") => target = Some(arguments.value().map_err(text)?),
             Long("cpu") => name = Some(arguments.value().map_err(text)?),
-            Long("model") => models.push(arguments.value().map_err(text)?.into()),
-            Long("python") => python = Some(arguments.value().map_err(text)?.into()),
-            Long("llama-cpp") => llama_cpp = Some(arguments.value().map_err(text)?.into()),
+            Long("model") => models.push(path(arguments.value())?),
+            Long("python") => python = Some(path(arguments.value())?),
+            Long("llama-cpp") => llama_cpp = Some(path(arguments.value())?),
             Long("tokens") => tokens = arguments.value().map_err(text)?.parse().map_err(text)?,
             Long("raw") => raw = true,
             _ => return Err(text(argument.unexpected())),

@@ -15,8 +15,8 @@ pub(super) struct Cpu {
     pub(super) emulator: &'static str,
     /// The emulator's name of the processor.
     pub(super) emulated: &'static str,
-    /// The emulator's name of a processor that can also run what Debian's C library contains.
-    pub(super) emulated_peer: &'static str,
+    /// The emulator's name of the nearest processor that can run Debian's C library too.
+    pub(super) emulated_libc: &'static str,
     /// CMake's name of the processor.
     pub(super) processor: &'static str,
     /// Flags for all of llama.cpp.
@@ -35,7 +35,7 @@ pub(super) static CPUS: &[Cpu] = &[
         gnu: "aarch64-linux-gnu",
         emulator: "qemu-aarch64",
         emulated: "cortex-a53",
-        emulated_peer: "cortex-a53",
+        emulated_libc: "cortex-a53",
         processor: "aarch64",
         flags: "",
         cmake: &["-DGGML_CPU_ARM_ARCH=armv8-a"],
@@ -48,7 +48,7 @@ pub(super) static CPUS: &[Cpu] = &[
         gnu: "aarch64-linux-gnu",
         emulator: "qemu-aarch64",
         emulated: "cortex-a76",
-        emulated_peer: "cortex-a76",
+        emulated_libc: "cortex-a76",
         processor: "aarch64",
         flags: "",
         cmake: &["-DGGML_CPU_ARM_ARCH=armv8.2-a+dotprod+fp16"],
@@ -61,7 +61,7 @@ pub(super) static CPUS: &[Cpu] = &[
         gnu: "riscv64-linux-gnu",
         emulator: "qemu-riscv64",
         emulated: "rv64",
-        emulated_peer: "rv64",
+        emulated_libc: "rv64",
         processor: "riscv64",
         flags: "",
         cmake: &[
@@ -73,14 +73,14 @@ pub(super) static CPUS: &[Cpu] = &[
     },
     Cpu {
         target: "armv6",
-        // Raspberry Pi 1 and Zero. Debian's C library is for ARMv7, so the peer runs on a later processor; its own
-        // code keeps to ARMv6.
+        // Raspberry Pi 1 and Zero. Debian's C library is for ARMv7, so programs with it run on a later processor,
+        // without NEON; their own code keeps to ARMv6.
         name: "arm1176",
         triple: "arm-unknown-linux-gnueabihf",
         gnu: "arm-linux-gnueabihf",
         emulator: "qemu-arm",
         emulated: "arm1176",
-        emulated_peer: "max",
+        emulated_libc: "cortex-a9,neon=off",
         processor: "armv6l",
         flags: "-march=armv6+fp -marm -Wno-psabi",
         cmake: &["-DGGML_CPU_ARM_ARCH=armv6+fp"],

@@ -54,7 +54,7 @@ pub(super) fn settings(cpu: &Cpu, path: &Path) -> Vec<Program> {
     ];
     let program = |(name, arguments): (&str, Arguments)| Program {
         name: name.into(),
-        emulated_cpu: cpu.emulated_peer,
+        emulated_cpu: cpu.emulated_libc,
         path: path.to_path_buf(),
         arguments,
     };

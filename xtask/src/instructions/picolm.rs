@@ -11,11 +11,11 @@ use crate::{Outcome, sizes};
 /// The desktop program, and where it is asked for the one without libc.
 pub(super) fn build(cpu: &Cpu, raw: bool) -> Outcome<Vec<Program>> {
     let program =
-        |name: &str, path| Program { name: name.into(), emulated_cpu: cpu.emulated, path, arguments };
-    let mut programs = vec![program("picolm", desktop(cpu)?)];
+        |name: &str, emulated_cpu, path| Program { name: name.into(), emulated_cpu, path, arguments };
+    let mut programs = vec![program("picolm", cpu.emulated_libc, desktop(cpu)?)];
     if raw {
         let built = sizes::build(lexopt::Parser::from_iter(["instructions", cpu.target]))?;
-        programs.extend(built.into_iter().map(|(_, path)| program("picolm-raw", path)));
+        programs.extend(built.into_iter().map(|(_, path)| program("picolm-raw", cpu.emulated, path)));
     }
     Ok(programs)
 }
