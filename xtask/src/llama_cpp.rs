@@ -77,7 +77,7 @@ pub(crate) fn sources() -> Outcome<PathBuf> {
     let (folder, download) = (folder()?, folder()?.join("download"));
     eprintln!("fetching llama.cpp's sources, once");
     let mut pip = command("python3");
-    pip.args(["-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]);
+    pip.args(["-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "llama-cpp-python"]);
     call(pip.arg("--dest").arg(&download).arg(PACKAGE))?;
     let archive = download.join(format!("{FOLDER}.tar.gz"));
     call(command("python3").args(["-m", "tarfile", "-e"]).arg(archive).arg(folder))?;
