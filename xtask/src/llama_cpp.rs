@@ -28,11 +28,13 @@ impl Isa {
         }
     }
 
+    /// What llama.cpp is configured with; reading images is left out.
     fn cmake(self) -> &'static str {
         match self {
-            Isa::Native => "-DGGML_NATIVE=on",
+            Isa::Native => "-DLLAVA_BUILD=off -DGGML_NATIVE=on",
             Isa::Avx2 => {
-                "-DGGML_NATIVE=off -DGGML_AVX=on -DGGML_AVX2=on -DGGML_FMA=on -DGGML_F16C=on -DGGML_BMI2=on"
+                "-DLLAVA_BUILD=off -DGGML_NATIVE=off -DGGML_AVX=on -DGGML_AVX2=on -DGGML_FMA=on \
+                 -DGGML_F16C=on -DGGML_BMI2=on"
             }
         }
     }

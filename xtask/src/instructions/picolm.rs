@@ -21,8 +21,8 @@ pub(super) fn build(cpu: &Cpu, raw: bool) -> Outcome<Vec<Program>> {
 }
 
 fn arguments(command: &mut Command, model: &Path, tokens: u64) {
-    command.arg("bench").arg(model).args(["-j", "1", "--prompt-tokens", &super::PROMPT.to_string()]);
-    command.args(["--tokens", &tokens.to_string()]);
+    command.arg("bench").arg(model).args(["-j", "1", "--prompt", &super::PROMPT.to_string()]);
+    command.args(["--generate", &tokens.to_string()]);
 }
 
 /// A static program, so that the emulator needs no libraries.
