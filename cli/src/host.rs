@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use picolm_core::platform::{Clock, CpuFeatures, Threads};
 use picolm_core::simd::{self, Kernels};
@@ -26,10 +27,16 @@ pub struct IoError {
     pub text: String,
 }
 
+/// A file's bytes, mapped where that is possible.
+pub trait File: AsRef<[u8]> {
+    /// These bytes are used soon: fetch them, without waiting for them. It may do nothing.
+    fn will_need(&self, range: Range<usize>);
+}
+
 /// Files, streams, threads and time.
 pub trait Host {
     /// A file's bytes.
-    type File: AsRef<[u8]>;
+    type File: File;
     /// Worker threads.
     type Threads: Threads;
 
@@ -60,7 +67,7 @@ pub trait Host {
     /// Whether a person sits at the stream.
     fn is_terminal(&self, stream: Stream) -> bool;
 
-    /// A pool of `count` workers, or of as many as the process may use.
+    /// A pool of `count` workers, or of one for each physical core that the process may use.
     fn threads(&self, count: Option<usize>) -> Self::Threads;
 
     /// Monotonic time.

@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+mod ahead;
 mod commands;
 mod decimal;
 mod failure;

@@ -10,25 +10,27 @@ use picolm_core::session::{Limits, Session};
 use picolm_core::source::SliceSource;
 use picolm_core::tokenizer::EncodeOptions;
 
+use crate::ahead::{self, Ahead};
 use crate::failure::Failure;
-use crate::host::Host;
+use crate::host::{File, Host};
 use crate::options::Options;
 
 /// A model and where it came from.
-pub(crate) struct Loaded<'f> {
+pub(crate) struct Loaded<'f, F> {
     pub(crate) path: &'f [u8],
-    pub(crate) source: SliceSource<'f>,
+    file: &'f F,
     pub(crate) model: Model<'f>,
 }
 
-impl<'f> Loaded<'f> {
+impl<'f, F: File> Loaded<'f, F> {
     /// Reads the model in a file's bytes.
-    pub(crate) fn new(path: &'f [u8], bytes: &'f [u8]) -> Result<Self, Failure> {
+    pub(crate) fn new(path: &'f [u8], file: &'f F) -> Result<Self, Failure> {
         let fail = |error: Error| Failure::engine(path, error);
-        let mut source = SliceSource::new(bytes);
+        let bytes = file.as_ref();
+        ahead::header(file);
         let gguf = Gguf::parse(bytes, bytes.len() as u64).map_err(|error| fail(error.into()))?;
-        let model = Model::load(gguf, &mut source).map_err(fail)?;
-        Ok(Loaded { path, source, model })
+        let model = Model::load(gguf, &mut SliceSource::new(bytes)).map_err(fail)?;
+        Ok(Loaded { path, file, model })
     }
 
     /// An error of the engine, named after the file.
@@ -71,9 +73,10 @@ impl<'f> Loaded<'f> {
         host: &'s H,
         threads: &'s dyn Threads,
         limits: Limits,
-    ) -> Result<Session<'s, 'f, SliceSource<'f>>, Failure> {
+    ) -> Result<Session<'s, 'f, Ahead<'f, F>>, Failure> {
         let platform = Platform { threads, clock: host.clock(), kernels: host.kernels() };
-        Session::new(&self.model, self.source, platform, limits).map_err(|error| self.fail(error))
+        Session::new(&self.model, Ahead::new(self.file), platform, limits)
+            .map_err(|error| self.fail(error))
     }
 }
 

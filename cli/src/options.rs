@@ -55,7 +55,10 @@ pub(crate) struct Options<'a> {
     pub(crate) token_ids: Option<Vec<u32>>,
     pub(crate) top: usize,
     pub(crate) hash: bool,
-    pub(crate) prompt_tokens: usize,
+    pub(crate) bench_prompt: Option<usize>,
+    pub(crate) generate: Option<usize>,
+    pub(crate) at: Option<usize>,
+    pub(crate) rounds: usize,
 }
 
 /// One option.
@@ -119,7 +122,7 @@ static OPTIONS: &[Spec] = &[
         |o, v| { o.sampling.seed = integer(v)?; Some(()) }),
     option(Some(b'c'), "context", Some("N"), COMPUTE, "most tokens of prompt and text [what the model was trained for]",
         |o, v| { o.limits.context = Some(number(v, 1, 1 << 26)?); Some(()) }),
-    option(Some(b'j'), "threads", Some("N"), COMPUTE, "threads [what the process may use]",
+    option(Some(b'j'), "threads", Some("N"), COMPUTE, "threads [physical cores that the process may use]",
         |o, v| { o.threads = Some(number(v, 1, 256)?); Some(()) }),
     option(None, "batch", Some("N"), COMPUTE, "tokens that go through the weights together [64]",
         |o, v| { o.limits.batch = number(v, 1, 4096)?; Some(()) }),
@@ -137,10 +140,14 @@ static OPTIONS: &[Spec] = &[
         |o, v| { o.top = number(v, 0, 1 << 30)?; Some(()) }),
     option(None, "hash", None, &[Command::Logits], "print only the hash over the bits of all logits",
         |o, _| { o.hash = true; Some(()) }),
-    option(None, "prompt-tokens", Some("N"), &[Command::Bench], "tokens of the prompt [128]",
-        |o, v| { o.prompt_tokens = number(v, 1, 1 << 24)?; Some(()) }),
-    option(None, "tokens", Some("N"), &[Command::Bench], "tokens to decode [32]",
-        |o, v| { o.max_tokens = number(v, 1, 1 << 24)?; Some(()) }),
+    option(None, "prompt", Some("N"), &[Command::Bench], "tokens of the prompt, beside one of 128 [512]",
+        |o, v| { o.bench_prompt = Some(number(v, 1, 1 << 24)?); Some(()) }),
+    option(None, "generate", Some("N"), &[Command::Bench], "tokens to decode [128]",
+        |o, v| { o.generate = Some(number(v, 1, 1 << 24)?); Some(()) }),
+    option(None, "at", Some("POSITION"), &[Command::Bench], "decode also after so many tokens [1024]",
+        |o, v| { o.at = Some(number(v, 1, 1 << 24)?); Some(()) }),
+    option(None, "rounds", Some("N"), &[Command::Bench], "measure N times and print the medians [3]",
+        |o, v| { o.rounds = number(v, 1, 1000)?; Some(()) }),
     option(None, "json", None, MACHINE, "print for machines",
         |o, _| { o.json = true; Some(()) }),
 ];
@@ -184,7 +191,7 @@ impl<'a> Options<'a> {
             file: None,
             system: None,
             chat: false,
-            max_tokens: if command == Command::Bench { 32 } else { 256 },
+            max_tokens: 256,
             sampling: Sampling::default(),
             limits: Limits::default(),
             threads: None,
@@ -195,7 +202,10 @@ impl<'a> Options<'a> {
             token_ids: None,
             top: 10,
             hash: false,
-            prompt_tokens: 128,
+            bench_prompt: None,
+            generate: None,
+            at: None,
+            rounds: 3,
         }
     }
 

@@ -189,19 +189,44 @@ fn perplexity_needs_two_chunks() {
 }
 
 #[test]
-fn inspect_and_bench_print_for_machines() {
+fn inspect_prints_for_machines() {
     let model = model("nano");
     let inspected = json(&run(&["inspect", &model, "--json"]).stdout);
     assert_eq!(inspected["architecture"], "llama");
     assert_eq!(inspected["tokenizer"]["kind"], "SPM");
     assert!(text(&run(&["inspect", &model]).stdout).contains("hidden size       64"));
-    let measured = json(
-        &run(&["bench", &model, "--prompt-tokens", "8", "--tokens", "2", "-j", "2", "--json"]).stdout,
-    );
-    for key in ["load_ms", "prefill_tok_s", "decode_tok_s", "weight_bytes_per_token", "peak_rss_bytes"] {
-        assert!(measured[key].as_f64().unwrap() > 0.0, "{key}");
+}
+
+#[test]
+fn bench_measures_what_it_is_asked_for() {
+    let model = model("nano");
+    let small = ["--generate", "2", "--at", "70", "--rounds", "1", "-j", "2"];
+    let bench = |more: &[&str]| run(&[&["bench", &model], &small[..], more].concat());
+    let keys =
+        ["load_ms", "first_token_ms", "decode", "decode_at", "weight_bytes_per_token", "peak_bytes"];
+    for (more, prompt) in [(&[][..], "prefill_512"), (&["--prompt", "130"], "prefill_130")] {
+        let measured = json(&bench(&[more, &["--json"]].concat()).stdout);
+        for key in keys.iter().chain(&["prefill_128", prompt]) {
+            assert!(measured[key].as_f64().unwrap() > 0.0, "{key}");
+        }
+        assert_eq!(measured["threads"], 2);
+        assert!(measured["kernels"].is_string());
     }
-    assert_eq!(measured["threads"], 2);
+    let table = text(&bench(&["--prompt", "9", "-c", "100"]).stdout);
+    for part in ["load ", "first token", "prefill 100 ", "prefill 9 ", "decode at 70", "GB/s", "2 with "]
+    {
+        assert!(table.contains(part), "{part} {table}");
+    }
+    let line = failure(&bench(&["-c", "71"]), 1);
+    assert!(line.contains("72 tokens") && line.contains("-c"), "{line}");
+    let line = failure(&bench(&["--prompt", "513"]), 1);
+    assert!(line.contains("--prompt 513") && line.contains("512"), "{line}");
+    for (option, value) in
+        [("--rounds", "0"), ("--generate", "none"), ("--at", "-1"), ("--prompt", "text")]
+    {
+        let line = failure(&bench(&[option, value]), 2);
+        assert!(line.contains(option) && line.contains(value), "{line}");
+    }
 }
 
 #[test]

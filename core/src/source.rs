@@ -68,7 +68,7 @@ pub trait WeightSource<'a> {
     fn pin(&mut self, span: Span) -> Result<Cow<'a, [u8]>, SourceError>;
 
     /// The bytes of `span` if they lie in memory anyway, as those of a mapping do.
-    fn resident(&self, span: Span) -> Option<&'a [u8]> {
+    fn resident(&mut self, span: Span) -> Option<&'a [u8]> {
         let _ = span;
         None
     }
@@ -111,7 +111,7 @@ impl<'a> WeightSource<'a> for SliceSource<'a> {
         self.slice(span).map(Cow::Borrowed)
     }
 
-    fn resident(&self, span: Span) -> Option<&'a [u8]> {
+    fn resident(&mut self, span: Span) -> Option<&'a [u8]> {
         self.slice(span).ok()
     }
 

@@ -86,6 +86,7 @@ fn main(process: Process) -> i32 {
         tally.check("file calls", false);
     }
     check_threads(&tally);
+    check_cores(&tally);
     check_rest(&tally);
     let (passed, failed) = (tally.passed.get(), tally.failed.get());
     say(&[&digits(passed.into()), b" passed, ", &digits(failed.into()), b" failed"]);
@@ -278,13 +279,13 @@ fn check_files(tally: &Tally, directory: &[u8]) -> Result<(), Error> {
 
 fn check_threads(tally: &Tally) {
     tally.check("CPUs", raw::usable_cpus() >= 1);
-    for count in 1..=3 {
+    for count in 1..=4 {
         let Ok(pool) = ThreadPool::new(count) else {
             tally.check("a pool of threads", false);
             continue;
         };
         tally.check("number of workers", pool.count() == count);
-        let sums = [const { AtomicU32::new(0) }; 3];
+        let sums = [const { AtomicU32::new(0) }; 4];
         let start_ns = MonotonicClock.now_ns();
         let mut good = true;
         for round in 0..10_000u32 {
@@ -302,12 +303,56 @@ fn check_threads(tally: &Tally) {
         tally.check("10,000 dispatches", good);
         say(&[&digits(count as u64), b" workers: ", &digits(run_ns), b" ns a dispatch"]);
 
+        // Long enough for everybody to fall asleep between two tasks.
+        let calls = AtomicU32::new(0);
+        for _ in 0..20 {
+            let start_ns = MonotonicClock.now_ns();
+            while MonotonicClock.now_ns() < start_ns + 1_000_000 {}
+            pool.run(&|_| _ = calls.fetch_add(1, Ordering::Relaxed));
+        }
+        tally.check("tasks after a while", calls.load(Ordering::Relaxed) as usize == 20 * count);
+
         let calls = AtomicU32::new(0);
         pool.run(&|_| pool.run(&|_| _ = calls.fetch_add(1, Ordering::Relaxed)));
         tally.check("a task inside of a task", calls.load(Ordering::Relaxed) as usize == count * count);
     }
     let pools = (0..100).all(|_| ThreadPool::new(3).is_ok());
     tally.check("a hundred pools one after another", pools);
+}
+
+/// Counting cores, with files that this machine does not have.
+fn check_cores(tally: &Tally) {
+    let count = |cpus: core::ops::Range<usize>, files: &[(&str, &str)]| {
+        raw::count_cores(&mut cpus.clone(), &mut |path, buffer| {
+            let Some((_, text)) = files.iter().find(|(name, _)| name.as_bytes() == path) else {
+                return 0;
+            };
+            buffer[..text.len()].copy_from_slice(text.as_bytes());
+            text.len()
+        })
+    };
+    tally.check("this machine's cores", (1..=raw::usable_cpus()).contains(&raw::usable_cores()));
+    tally.check("CPUs without a topology", count(0..6, &[]) == 6 && count(3..3, &[]) == 1);
+    let pairs = [
+        ("/sys/devices/system/cpu/cpu0/topology/core_cpus_list", "0,2\n"),
+        ("/sys/devices/system/cpu/cpu1/topology/thread_siblings_list", "1,10\n"),
+        ("/sys/devices/system/cpu/cpu2/topology/core_cpus_list", "0,2\n"),
+        ("/sys/devices/system/cpu/cpu10/topology/thread_siblings_list", "1,10\n"),
+    ];
+    tally.check("threads of a core", count(0..3, &pairs) == 2 && count(10..11, &pairs) == 1);
+    for (limit, cores) in [("max 100000\n", 8), ("250000 100000\n", 2), ("5000 100000\n", 1), ("?", 8)] {
+        let own = [("/proc/self/cgroup", "0::/a/b\n"), ("/sys/fs/cgroup/a/b/cpu.max", limit)];
+        let above = [("/proc/self/cgroup", "1:name=x:/\n0::/a/b\n"), ("/sys/fs/cgroup/cpu.max", limit)];
+        tally.check("a quota", count(0..8, &own) == cores && count(0..8, &above) == cores);
+    }
+    for (quota, cores) in [("-1\n", 8), ("300000\n", 3), ("10000\n", 1)] {
+        let files = [
+            ("/proc/self/cgroup", "3:cpuset:/\n2:cpu,cpuacct:/c\n"),
+            ("/sys/fs/cgroup/cpu/c/cpu.cfs_quota_us", quota),
+            ("/sys/fs/cgroup/cpu/c/cpu.cfs_period_us", "100000\n"),
+        ];
+        tally.check("a quota of version 1", count(0..8, &files) == cores);
+    }
 }
 
 fn check_rest(tally: &Tally) {

@@ -25,6 +25,7 @@ compile_error!(
 
 mod alloc;
 mod clock;
+mod cores;
 mod error;
 mod file;
 mod mapping;
@@ -38,6 +39,7 @@ mod threads;
 
 pub use alloc::Allocator;
 pub use clock::{MonotonicClock, unix_time_s};
+pub use cores::{ReadFile, count_cores, usable_cores, usable_cpus};
 pub use error::Error;
 pub use file::{File, exists, remove, rename};
 pub use mapping::{Advice, Mapping};
@@ -45,7 +47,7 @@ pub use memory::{available_ram_bytes, peak_ram_bytes};
 pub use signals::{catch_interrupt, interrupted};
 pub use start::{Args, Process, cpu_features, exit};
 pub use stdio::{Stdio, is_terminal, stderr, stdin, stdout};
-pub use threads::{STACK_BYTES, ThreadPool, usable_cpus};
+pub use threads::{STACK_BYTES, ThreadPool};
 
 /// What [`entry!`] expands to; not for direct use.
 #[doc(hidden)]

@@ -61,6 +61,8 @@ impl Mapping {
     /// Tells the kernel about a byte range (its whole pages; clipped to the file). A hint: it may do
     /// nothing.
     pub fn advise(&self, range: Range<usize>, advice: Advice) {
+        /// The kernel fetches at most what it would read ahead at one call, and that is rarely less.
+        const PIECE: usize = 256 << 10;
         /// The largest page of the architectures here; the start is rounded down to one.
         const PAGE: usize = 64 << 10;
         let start = range.start & !(PAGE - 1);
@@ -73,9 +75,13 @@ impl Mapping {
             Advice::WillNeed => mm::Advice::WillNeed,
             Advice::DontNeed => mm::Advice::LinuxDontNeed,
         };
-        // SAFETY: the range lies in this mapping, whose pages are a file's and unwritten, so that even
-        // dropping them changes no byte.
-        let _ = unsafe { mm::madvise(self.start.as_ptr().add(start).cast(), end - start, advice) };
+        let piece = if advice == mm::Advice::WillNeed { PIECE } else { usize::MAX };
+        for start in (start..end).step_by(piece) {
+            let len = piece.min(end - start);
+            // SAFETY: the range lies in this mapping, whose pages are a file's and unwritten, so that
+            // even dropping them changes no byte.
+            let _ = unsafe { mm::madvise(self.start.as_ptr().add(start).cast(), len, advice) };
+        }
     }
 }
 

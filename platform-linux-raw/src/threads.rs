@@ -1,11 +1,12 @@
 //! A pool of worker threads over `clone` and `futex`.
 //!
-//! Workers wait for a generation number to change: they look at it for some microseconds, as long as
-//! the serial steps between two matrix products take, and then sleep in the kernel. The caller of a
-//! task is worker 0 and waits for the others in the same way. Looking is worth it only while the other
-//! side runs on a CPU of its own: a dispatch took 0.3 µs then, and 100 µs when the scheduler had put
-//! both on one, each looking in vain. So a thread that looked in vain looks half as long the next time
-//! ([`Patience`]; 6 µs).
+//! Workers wait for a generation number to change: they look at it for longer than the serial steps
+//! between two matrix products take, and then sleep in the kernel. The caller of a task is worker 0 and
+//! waits for the others in the same way. So a task costs two transfers of a cache line, and a system
+//! call only where somebody really sleeps. Looking is worth it only while the other side runs on a CPU
+//! of its own: a dispatch took 0.1 µs then, and 100 µs when the scheduler had put both on one, each
+//! looking in vain. So a thread that looked in vain looks half as long the next time ([`Patience`];
+//! 6 µs), and with more threads than CPUs nobody looks at all.
 //!
 //! # Safety
 //!
@@ -17,32 +18,29 @@
 //! has no thread-local variables, so a thread needs a stack and nothing else.
 #![allow(unsafe_code)]
 
-use crate::Error;
+use crate::cores::usable_cpus;
 use crate::syscall::syscall;
+use crate::{Error, MonotonicClock};
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::transmute;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use linux_raw_sys::general as linux;
-use picolm_core::platform::Threads;
+use picolm_core::platform::{Clock, Threads};
 use rustix::mm::{self, MapFlags, MprotectFlags, ProtFlags};
 
 /// Bytes of a worker's stack, of which only what is touched becomes memory.
 pub const STACK_BYTES: usize = 128 << 10;
 /// Below each stack lie this many bytes that nobody may touch: one page of the largest size there is.
 const GUARD_BYTES: usize = 64 << 10;
-/// How often a waiting thread looks before it sleeps, at most: some tens of microseconds.
-const SPINS: u32 = 2000;
+/// How long a waiting thread looks before it sleeps, at most, in nanoseconds: longer than the serial
+/// steps of decoding (1 to 20 µs) and than what it costs to be woken (10 to 50 µs).
+const LOOK_NS: u64 = 100_000;
 /// After how many waits in vain it looks that long again.
 const PROBE: u32 = 64;
 
 type Task<'t> = &'t (dyn Fn(usize) + Sync + 't);
-
-/// How many CPUs this process may use, at least 1.
-pub fn usable_cpus() -> usize {
-    rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count().max(1) as usize)
-}
 
 /// A fixed number of threads for [`Threads::run`]; they end when the pool is dropped.
 #[derive(Debug)]
@@ -65,20 +63,35 @@ unsafe impl Send for ThreadPool {}
 // SAFETY: as above.
 unsafe impl Sync for ThreadPool {}
 
-#[repr(C, align(64))]
+/// What the two sides tell each other, each on a cache line of its own.
+#[repr(C)]
 struct Shared {
+    order: Order,
+    answer: Answer,
+}
+
+/// Written by the caller for each task.
+#[repr(C, align(64))]
+struct Order {
     /// Goes up by one for each task, and once more at the end.
     generation: AtomicU32,
     /// Threads in, or on their way into, `futex_wait` on `generation`.
     sleepers: AtomicU32,
-    /// Workers that have not finished the task.
-    running: AtomicU32,
-    /// The caller is in, or on its way into, `futex_wait` on `running`.
-    caller_sleeps: AtomicU32,
-    /// How often to look before sleeping, at most: never, where there are more threads than CPUs.
-    spins: u32,
+    /// How often to look before sleeping, at most.
+    looks: u32,
+    /// What `finished` will be when all workers have done the task.
+    target: UnsafeCell<u32>,
     /// `None` at the end.
     task: UnsafeCell<Option<Task<'static>>>,
+}
+
+/// Written by the workers for each task.
+#[repr(C, align(64))]
+struct Answer {
+    /// Goes up by one for each worker and task.
+    finished: AtomicU32,
+    /// The caller is in, or on its way into, `futex_wait` on `finished`.
+    caller_sleeps: AtomicU32,
 }
 
 #[repr(C)]
@@ -111,11 +124,11 @@ impl ThreadPool {
         // SAFETY: `stacks_len` is a multiple of 64 KiB inside of the mapping, and `table_len` bytes
         // follow it.
         let shared = unsafe { mapping.add(stacks_len).cast::<Shared>() };
-        let spins = if count <= usable_cpus() { SPINS } else { 0 };
+        let looks = if (2..=usable_cpus()).contains(&count) { looks_in(LOOK_NS) } else { 0 };
         // SAFETY: aligned room for one `Shared`; zeros, which the new pages hold, are right for the
         // rest.
-        unsafe { (&raw mut (*shared.as_ptr()).spins).write(spins) };
-        let patience = UnsafeCell::new(Patience::new(spins));
+        unsafe { (&raw mut (*shared.as_ptr()).order.looks).write(looks) };
+        let patience = UnsafeCell::new(Patience::new(looks));
         let busy = AtomicBool::new(false);
         let mut pool = ThreadPool { mapping, mapping_len, shared, workers: 0, busy, patience };
         for thread in 0..threads {
@@ -146,33 +159,35 @@ impl ThreadPool {
 
     /// Hands a task, or the end, to all workers.
     fn publish(&self, task: Option<Task<'static>>) {
-        let shared = self.shared();
-        shared.running.store(self.workers as u32, Ordering::Relaxed);
-        // SAFETY: no worker reads the cell now: each has finished the last task, and waits for a
-        // generation.
-        unsafe { *shared.task.get() = task };
-        shared.generation.fetch_add(1, Ordering::SeqCst);
+        let order = &self.shared().order;
+        // SAFETY: no worker reads the cells now: each has finished the last task, and waits for a
+        // generation; and `busy`, or the drop, keeps other callers out.
+        unsafe {
+            *order.task.get() = task;
+            *order.target.get() = (*order.target.get()).wrapping_add(self.workers as u32);
+        }
+        order.generation.fetch_add(1, Ordering::SeqCst);
         // A thread that counts itself after this load finds the new generation and does not sleep.
-        if shared.sleepers.load(Ordering::SeqCst) > 0 {
-            wake(&shared.generation);
+        if order.sleepers.load(Ordering::SeqCst) > 0 {
+            wake(&order.generation);
         }
     }
 
     fn wait_for_workers(&self) {
-        let shared = self.shared();
+        let Shared { order, answer } = self.shared();
         // SAFETY: only `run` calls this, and only the call that set `busy`.
-        let patience = unsafe { &mut *self.patience.get() };
-        if patience.look(|| shared.running.load(Ordering::Acquire) == 0) {
+        let (patience, target) = unsafe { (&mut *self.patience.get(), *order.target.get()) };
+        if patience.look(|| answer.finished.load(Ordering::Acquire) == target) {
             return;
         }
-        shared.caller_sleeps.store(1, Ordering::SeqCst);
+        answer.caller_sleeps.store(1, Ordering::SeqCst);
         loop {
-            match shared.running.load(Ordering::SeqCst) {
-                0 => break,
-                running => wait(&shared.running, running),
+            match answer.finished.load(Ordering::SeqCst) {
+                finished if finished == target => break,
+                finished => wait(&answer.finished, finished),
             }
         }
-        shared.caller_sleeps.store(0, Ordering::Relaxed);
+        answer.caller_sleeps.store(0, Ordering::Relaxed);
     }
 }
 
@@ -188,8 +203,8 @@ impl Threads for ThreadPool {
             (0..self.count()).for_each(task);
             return;
         }
-        // SAFETY: only the lifetime is changed. Workers use the task until they count themselves out of
-        // `running`, and this function does not return before that (a panic ends the process).
+        // SAFETY: only the lifetime is changed. Workers use the task until they count themselves
+        // into `finished`, and this function does not return before that (a panic ends the process).
         let forever = unsafe { transmute::<Task<'_>, Task<'static>>(task) };
         self.publish(Some(forever));
         task(0);
@@ -216,49 +231,70 @@ impl Drop for ThreadPool {
 /// How long one thread looks for a change before it sleeps.
 #[derive(Debug)]
 struct Patience {
-    spins: u32,
+    looks: u32,
     most: u32,
     in_vain: u32,
 }
 
 impl Patience {
     fn new(most: u32) -> Self {
-        Patience { spins: most, most, in_vain: 0 }
+        Patience { looks: most, most, in_vain: 0 }
     }
 
     /// Whether `done` came true while looking.
     fn look(&mut self, done: impl Fn() -> bool) -> bool {
-        for _ in 0..self.spins {
+        for _ in 0..self.looks {
             if done() {
-                self.spins = (self.spins * 2).min(self.most);
+                self.looks = (self.looks * 2).min(self.most);
                 return true;
             }
             core::hint::spin_loop();
         }
         self.in_vain = self.in_vain.wrapping_add(1);
         let probe = self.in_vain.is_multiple_of(PROBE);
-        self.spins = if probe { self.most } else { self.spins.div_ceil(2) };
+        self.looks = if probe { self.most } else { self.looks.div_ceil(2) };
         done()
     }
+}
+
+/// How often a thread looks in so many nanoseconds: a pause takes 1 to 50 ns, depending on the CPU.
+fn looks_in(ns: u64) -> u32 {
+    const SAMPLE: u32 = 128;
+    let word = AtomicU32::new(0);
+    let sample = |_| {
+        let start_ns = MonotonicClock.now_ns();
+        for _ in 0..SAMPLE {
+            core::hint::black_box(&word).load(Ordering::Acquire);
+            core::hint::spin_loop();
+        }
+        MonotonicClock.now_ns() - start_ns
+    };
+    // The shortest of some: the others were interrupted.
+    let sample_ns = (0..4).map(sample).min().unwrap_or(1).max(1);
+    (ns * u64::from(SAMPLE) / sample_ns).clamp(1, 1 << 24) as u32
 }
 
 impl Shared {
     /// Returns the generation that follows `seen`.
     fn next_generation(&self, seen: u32, patience: &mut Patience) -> u32 {
-        if !patience.look(|| self.generation.load(Ordering::Acquire) != seen) {
-            self.sleepers.fetch_add(1, Ordering::SeqCst);
-            while self.generation.load(Ordering::SeqCst) == seen {
-                wait(&self.generation, seen);
+        let Order { generation, sleepers, .. } = &self.order;
+        if !patience.look(|| generation.load(Ordering::Acquire) != seen) {
+            sleepers.fetch_add(1, Ordering::SeqCst);
+            while generation.load(Ordering::SeqCst) == seen {
+                wait(generation, seen);
             }
-            self.sleepers.fetch_sub(1, Ordering::Relaxed);
+            sleepers.fetch_sub(1, Ordering::Relaxed);
         }
         seen.wrapping_add(1)
     }
 
-    fn finish(&self) {
-        let was_last = self.running.fetch_sub(1, Ordering::SeqCst) == 1;
-        if was_last && self.caller_sleeps.load(Ordering::SeqCst) != 0 {
-            wake(&self.running);
+    /// Counts a worker out of its task.
+    fn finish(&self, target: u32) {
+        let Answer { finished, caller_sleeps } = &self.answer;
+        let last = finished.fetch_add(1, Ordering::SeqCst).wrapping_add(1) == target;
+        // A caller that says it sleeps after this load finds all workers counted out.
+        if last && caller_sleeps.load(Ordering::SeqCst) != 0 {
+            wake(finished);
         }
     }
 }
@@ -271,16 +307,17 @@ impl Shared {
 unsafe extern "C" fn worker_main(slot: *const Slot) -> ! {
     // SAFETY: the caller's promise; the slot outlives the thread.
     let (worker, shared) = unsafe { ((*slot).worker, (*slot).shared.as_ref()) };
-    let mut patience = Patience::new(shared.spins);
+    let mut patience = Patience::new(shared.order.looks);
     let mut seen = 0;
     loop {
         seen = shared.next_generation(seen, &mut patience);
-        // SAFETY: the generation was seen, so the task was written, and stays until `finish`.
-        let Some(task) = (unsafe { *shared.task.get() }) else {
+        // SAFETY: the generation was seen, so the order was written, and stays until `finish`.
+        let (task, target) = unsafe { (*shared.order.task.get(), *shared.order.target.get()) };
+        let Some(task) = task else {
             break;
         };
         task(worker);
-        shared.finish();
+        shared.finish(target);
     }
     loop {
         // SAFETY: ends this thread; takes no pointer.

@@ -9,6 +9,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 /// The bytes of a file.
@@ -33,6 +34,22 @@ impl Mapping {
         }
         // SAFETY: the mapping is private and read-only; see the note above on files that change meanwhile.
         unsafe { memmap2::Mmap::map(&file) }.map(Mapping)
+    }
+
+    /// Tells the system that this range will be read soon, so that it fetches it meanwhile. A hint: it may do nothing.
+    pub fn will_need(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        {
+            /// Linux fetches at most what it would read ahead at one call, and that is rarely less.
+            const PIECE: usize = 256 << 10;
+            let end = range.end.min(self.0.len());
+            for start in (range.start..end).step_by(PIECE) {
+                // A mapping that cannot be advised about is read all the same.
+                let _ = self.0.advise_range(memmap2::Advice::WillNeed, start, PIECE.min(end - start));
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = range;
     }
 }
 

@@ -6,9 +6,10 @@ extern crate alloc;
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use embedded_io::{Read, Write};
-use picolm_cli::host::{Host, IoError, Stream};
+use picolm_cli::host::{File, Host, IoError, Stream};
 use picolm_core::platform::{Clock, CpuFeatures, SingleThread, Threads};
 use picolm_platform_linux_raw as raw;
 
@@ -31,6 +32,12 @@ struct Mapped(raw::Mapping);
 impl AsRef<[u8]> for Mapped {
     fn as_ref(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl File for Mapped {
+    fn will_need(&self, range: Range<usize>) {
+        self.0.advise(range, raw::Advice::WillNeed);
     }
 }
 
@@ -101,7 +108,7 @@ impl Host for RawHost {
     }
 
     fn threads(&self, count: Option<usize>) -> Workers {
-        match raw::ThreadPool::new(count.unwrap_or_else(raw::usable_cpus)) {
+        match raw::ThreadPool::new(count.unwrap_or_else(raw::usable_cores)) {
             Ok(pool) => Workers::Pool(pool),
             Err(_) => Workers::Single(SingleThread),
         }

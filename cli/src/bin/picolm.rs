@@ -1,14 +1,15 @@
 //! The `picolm` program on an operating system.
 
 use std::io::{self, IsTerminal, Read, Write};
+use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use picolm_cli::host::{Host, IoError, Stream};
+use picolm_cli::host::{File, Host, IoError, Stream};
 use picolm_core::platform::{Clock, CpuFeatures};
 use picolm_core::simd::{self, Kernels};
-use picolm_platform_std::{Mapping, MonotonicClock, Pool, available_threads, peak_rss_bytes};
+use picolm_platform_std::{Mapping, MonotonicClock, Pool, available_cores, peak_rss_bytes};
 
 fn main() -> ExitCode {
     let arguments: Vec<Vec<u8>> =
@@ -57,12 +58,27 @@ impl StdHost {
     }
 }
 
+/// A file's mapping.
+struct Mapped(Mapping);
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+}
+
+impl File for Mapped {
+    fn will_need(&self, range: Range<usize>) {
+        self.0.will_need(range);
+    }
+}
+
 impl Host for StdHost {
-    type File = Mapping;
+    type File = Mapped;
     type Threads = Pool;
 
-    fn open(&self, path: &[u8]) -> Result<Mapping, IoError> {
-        Mapping::open(&path_of(path)).map_err(describe)
+    fn open(&self, path: &[u8]) -> Result<Mapped, IoError> {
+        Mapping::open(&path_of(path)).map(Mapped).map_err(describe)
     }
 
     fn read_input(&self) -> Result<Vec<u8>, IoError> {
@@ -89,7 +105,7 @@ impl Host for StdHost {
     }
 
     fn threads(&self, count: Option<usize>) -> Pool {
-        Pool::new(count.unwrap_or_else(available_threads))
+        Pool::new(count.unwrap_or_else(available_cores))
     }
 
     fn clock(&self) -> &dyn Clock {

@@ -20,7 +20,7 @@ type Share = (&'static str, usize, u64);
 
 pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failure> {
     let file = loaded::open(host, options)?;
-    let loaded = &Loaded::new(options.model, file.as_ref())?;
+    let loaded = &Loaded::new(options.model, &file)?;
     let model = &loaded.model;
     let threads = picolm_core::platform::SingleThread;
     let session = loaded.session(host, &threads, options.limits)?;

@@ -19,7 +19,7 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
         None => crate::prompt(host, options)?,
     };
     let file = loaded::open(host, options)?;
-    let loaded = &Loaded::new(options.model, file.as_ref())?;
+    let loaded = &Loaded::new(options.model, &file)?;
     let tokens = match &options.token_ids {
         Some(ids) => ids.clone(),
         None => loaded.prompt_tokens(&text, options)?,

@@ -18,7 +18,7 @@ const DEFAULT_CHUNK: usize = 512;
 pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failure> {
     let text = crate::prompt(host, options)?;
     let file = loaded::open(host, options)?;
-    let loaded = &Loaded::new(options.model, file.as_ref())?;
+    let loaded = &Loaded::new(options.model, &file)?;
     let chunk = options.limits.context.unwrap_or(DEFAULT_CHUNK.min(loaded.model.spec.context)).max(4);
     let mut tokens = loaded.tokens(&text, options)?;
     if tokens.len() < 2 * chunk {

@@ -7,12 +7,12 @@ use picolm_core::chat::Template;
 use picolm_core::platform::Threads;
 use picolm_core::sampler::Sampler;
 use picolm_core::session::Session;
-use picolm_core::source::SliceSource;
 use picolm_core::tokenizer::TextDecoder;
 
+use crate::ahead::Ahead;
 use crate::decimal::Decimal;
 use crate::failure::Failure;
-use crate::host::{Host, Stream};
+use crate::host::{File, Host, Stream};
 use crate::loaded::{self, Loaded};
 use crate::options::Options;
 
@@ -20,7 +20,7 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
     let start = host.clock().now_ns();
     let prompt = crate::prompt(host, options)?;
     let file = loaded::open(host, options)?;
-    let loaded = &Loaded::new(options.model, file.as_ref())?;
+    let loaded = &Loaded::new(options.model, &file)?;
     let text = match options.chat {
         true => chat_text(loaded, &prompt, options)?,
         false => prompt,
@@ -43,7 +43,11 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
 }
 
 /// The prompt as the model's chat template writes it.
-fn chat_text(loaded: &Loaded<'_>, prompt: &[u8], options: &Options<'_>) -> Result<Vec<u8>, Failure> {
+fn chat_text<F: File>(
+    loaded: &Loaded<'_, F>,
+    prompt: &[u8],
+    options: &Options<'_>,
+) -> Result<Vec<u8>, Failure> {
     let template =
         loaded.model.gguf.string("tokenizer.chat_template").map_err(|error| loaded.fail(error))?;
     let Some(template) = template.and_then(Template::recognize) else {
@@ -57,8 +61,8 @@ fn chat_text(loaded: &Loaded<'_>, prompt: &[u8], options: &Options<'_>) -> Resul
 
 fn describe<H: Host>(
     host: &H,
-    loaded: &Loaded<'_>,
-    session: &Session<'_, '_, SliceSource<'_>>,
+    loaded: &Loaded<'_, H::File>,
+    session: &Session<'_, '_, Ahead<'_, H::File>>,
     threads: usize,
     load_ns: u64,
 ) {
@@ -78,11 +82,14 @@ fn describe<H: Host>(
     host.write_error(line.as_bytes());
 }
 
+/// What a token's text may take without growing a buffer.
+const TOKEN_BYTES: usize = 512;
+
 /// One text being generated.
 struct Generation<'g, 'f, H: Host> {
     host: &'g H,
-    loaded: &'g Loaded<'f>,
-    session: Session<'g, 'f, SliceSource<'f>>,
+    loaded: &'g Loaded<'f, H::File>,
+    session: Session<'g, 'f, Ahead<'f, H::File>>,
     sampler: Sampler,
     prefill_ns: u64,
     decode_ns: u64,
@@ -134,6 +141,9 @@ impl<H: Host> Generation<'_, '_, H> {
         let tokenizer = &self.loaded.model.tokenizer;
         let mut decoder = TextDecoder::new();
         let (mut bytes, mut text) = (Vec::new(), Vec::new());
+        // Room for all but curious tokens, so that the loop takes no memory.
+        bytes.reserve(TOKEN_BYTES);
+        text.reserve(TOKEN_BYTES);
         while self.generated < max_tokens {
             if self.host.interrupted() {
                 return Err(Failure::Interrupted);

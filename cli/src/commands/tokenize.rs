@@ -11,7 +11,7 @@ use crate::options::Options;
 pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failure> {
     let text = crate::prompt(host, options)?;
     let file = loaded::open(host, options)?;
-    let loaded = &Loaded::new(options.model, file.as_ref())?;
+    let loaded = &Loaded::new(options.model, &file)?;
     let tokens = loaded.tokens(&text, options)?;
     let (open, separator, close) = if options.json { ("[", ",", "]\n") } else { ("", " ", "\n") };
     let mut line = String::from(open);

@@ -461,3 +461,64 @@ fn damaged_vocabularies_do_no_harm() {
         }
     }
 }
+
+/// The `n`-th of many strings like a vocabulary's: letters in base 26, every other word after a space.
+fn syllables(mut n: usize, space: &str) -> String {
+    let mut text = String::from(if n.is_multiple_of(2) { space } else { "" });
+    n += 26;
+    while n > 0 {
+        text.push(char::from(b'a' + (n % 26) as u8));
+        n /= 26;
+    }
+    text
+}
+
+/// What loading a vocabulary of the largest kind there is costs:
+/// `cargo test --release -p picolm-core --lib tokenizer -- --nocapture large`.
+#[test]
+fn a_large_vocabulary_loads_in_one_pass() {
+    const SIZE: usize = 262_144;
+    let file = |bpe: bool, size: usize| {
+        let space = if bpe { "\u{120}" } else { "\u{2581}" };
+        let tokens: Vec<String> = (0..size).map(|n| syllables(n, space)).collect();
+        let mut header = Header::default().strings("tokenizer.ggml.tokens", &tokens);
+        header = header.i32s("tokenizer.ggml.token_type", &std::vec![1; size]);
+        if !bpe {
+            let scores: Vec<f32> = (0..size).map(|n| -(n as f32)).collect();
+            return header
+                .string("tokenizer.ggml.model", b"llama")
+                .f32s("tokenizer.ggml.scores", &scores)
+                .file();
+        }
+        let halves = |token: &String| {
+            let at = token.char_indices().nth(1)?.0;
+            Some(format!("{} {}", &token[..at], &token[at..]))
+        };
+        let merges: Vec<String> = tokens.iter().filter_map(halves).collect();
+        let header =
+            header.string("tokenizer.ggml.model", b"gpt2").string("tokenizer.ggml.pre", b"qwen2");
+        header.strings("tokenizer.ggml.merges", &merges).file()
+    };
+    // The shortest of some runs, since tests run side by side.
+    let load_ms = |bytes: &[u8], size: usize| {
+        let run = |_| {
+            let start = std::time::Instant::now();
+            let gguf = Gguf::parse(bytes, bytes.len() as u64).unwrap();
+            let tokenizer = Tokenizer::new(&gguf).unwrap();
+            let elapsed = start.elapsed().as_secs_f64() * 1e3;
+            for token in (0..size as u32).step_by(997) {
+                let text = tokenizer.text(token).unwrap();
+                assert_eq!(tokenizer.find(text), Some(token), "{:?}", std::str::from_utf8(text));
+            }
+            elapsed
+        };
+        (0..5).map(run).fold(f64::INFINITY, f64::min)
+    };
+    for bpe in [false, true] {
+        let large = load_ms(&file(bpe, SIZE), SIZE);
+        let small = load_ms(&file(bpe, SIZE / 16), SIZE / 16);
+        std::println!("{SIZE} tokens, merges {bpe}: {large:.1} ms; a sixteenth of them: {small:.2} ms");
+        // Caches make larger tables slower, but no step may grow faster than the vocabulary.
+        assert!(large < 120.0 * small.max(0.1), "{large} {small}");
+    }
+}
