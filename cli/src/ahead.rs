@@ -36,6 +36,13 @@ impl<'f, F: File> Ahead<'f, F> {
         Ahead { file, left: bytes.len(), bytes, asked: 0..0 }
     }
 
+    /// Asks for what follows a window, unless all of it was asked for.
+    fn first_use(&mut self, now: Span) {
+        if self.left > 0 && now.len >= SHORT {
+            self.ask(now);
+        }
+    }
+
     fn ask(&mut self, now: Span) {
         let end = now.offset.saturating_add(now.len as u64).saturating_add(AHEAD).min(self.bytes.len());
         if !(self.asked.start..=self.asked.end).contains(&now.offset) {
@@ -64,10 +71,13 @@ impl<'f, F: File> WeightSource<'f> for Ahead<'f, F> {
         self.bytes.pin(span)
     }
 
+    fn resident(&mut self, span: Span) -> Option<&'f [u8]> {
+        self.first_use(span);
+        self.bytes.resident(span)
+    }
+
     fn view(&mut self, now: Span, next: Option<Span>) -> Result<&[u8], SourceError> {
-        if self.left > 0 && now.len >= SHORT {
-            self.ask(now);
-        }
+        self.first_use(now);
         self.bytes.view(now, next)
     }
 }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use picolm_core::platform::{Clock, CpuFeatures, Threads};
+use picolm_core::simd::{self, Kernels};
 
 /// Standard streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +75,11 @@ pub trait Host {
 
     /// What the CPU can do.
     fn cpu(&self) -> CpuFeatures;
+
+    /// The kernels to compute with.
+    fn kernels(&self) -> &'static Kernels {
+        simd::kernels(self.cpu())
+    }
 
     /// Whether the user asked to stop (Ctrl-C).
     fn interrupted(&self) -> bool;

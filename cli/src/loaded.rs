@@ -74,7 +74,7 @@ impl<'f, F: File> Loaded<'f, F> {
         threads: &'s dyn Threads,
         limits: Limits,
     ) -> Result<Session<'s, 'f, Ahead<'f, F>>, Failure> {
-        let platform = Platform { threads, clock: host.clock(), cpu: host.cpu() };
+        let platform = Platform { threads, clock: host.clock(), kernels: host.kernels() };
         Session::new(&self.model, Ahead::new(self.file), platform, limits)
             .map_err(|error| self.fail(error))
     }

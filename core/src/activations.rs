@@ -22,26 +22,54 @@ const WIDE: f32 = 32512.0;
 /// Steps inside a superblock go from 1 to this, so that sixteen groups of the largest products fit 32 bits.
 const STEPS: f32 = 15.0;
 
+/// How the integers lie in memory: kernels say which they take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Vector after vector; integers of 15 bits in words.
+    Words,
+    /// Block after block, in each the batch's vectors; integers of 15 bits as 255·high + low, two planes of bytes.
+    Planes,
+}
+
 /// A batch of vectors, prepared.
 #[derive(Debug, Default)]
 pub struct Activations {
     /// Elements of a vector.
     len: usize,
     tokens: usize,
+    /// How many vectors have 15 bits: the first ones. The others have 7.
+    wide_tokens: usize,
     /// `Kind::Float`: the vectors.
     floats: Vec<f32>,
     /// Integers of 7 bits, vector after vector.
     narrow: Vec<i8>,
     /// Integers of 15 bits, vector after vector.
     wide: Vec<i16>,
-    /// Q256: which vectors have 15 bits, and how many of their width came before.
-    places: Vec<(bool, u32)>,
     /// One scale for each 32 (Q32) or 256 (Q256) integers.
     scales: Vec<f32>,
     /// Sums of 32 (Q32) or 16 (Q256) integers.
     sums: Vec<i32>,
     /// Q256: one step for each 32 integers.
     steps: Vec<u8>,
+    /// `Layout::Planes`: vectors with one plane, and vectors with two.
+    planes: [Planes; 2],
+}
+
+/// Some vectors of a batch as bytes, all with as many planes: `[block][vector]` each.
+#[derive(Debug, Default)]
+pub struct Planes {
+    /// Number of vectors.
+    pub tokens: usize,
+    /// The integers: `[plane][32]` (Q32) or `[plane][256]` (Q256).
+    pub bytes: Vec<i8>,
+    /// Q256: step times sum of each 16 integers, `[plane][16]`.
+    pub sums16: Vec<[i16; 16]>,
+    /// Q256: each step s as the words (s, 0) and (0, s), so that one multiplication of pairs scales either of two groups.
+    pub steps: Vec<[[i16; 4]; 8]>,
+    /// Q32: the sum of 32 integers.
+    pub sums: Vec<i32>,
+    /// The scale.
+    pub scales: Vec<f32>,
 }
 
 /// One vector in blocks of 32.
@@ -71,31 +99,87 @@ pub struct Column256<'x> {
 }
 
 impl Activations {
-    /// Prepares vectors of `len` elements, which stand one after the other in `x`; `wide(i)` says which get 15 bits where
-    /// the kind leaves the choice. Memory is taken when a batch is larger than every one before it.
+    /// Prepares vectors of `len` elements, which stand one after the other in `x`; the first `wide_tokens` get 15 bits
+    /// where the kind leaves the choice. Memory is taken when a batch is larger than every one before it.
     ///
     /// # Errors
     ///
     /// [`SessionError::OutOfMemory`].
+    #[inline(always)]
     pub fn prepare(
         &mut self,
         kind: Kind,
+        layout: Layout,
         len: usize,
         x: &[f32],
-        wide: impl Fn(usize) -> bool,
+        wide_tokens: usize,
     ) -> Result<(), SessionError> {
-        self.len = len;
-        self.tokens = x.len() / len.max(1);
-        let wide_tokens = (0..self.tokens).filter(|&token| wide(token)).count();
-        self.reserve(kind, wide_tokens)?;
-        for (token, vector) in x.chunks_exact(len).enumerate() {
+        self.len = len.max(1);
+        self.tokens = x.len() / self.len;
+        self.wide_tokens = match kind {
+            Kind::Float => 0,
+            Kind::Q32 => self.tokens,
+            Kind::Q256 => wide_tokens.min(self.tokens),
+        };
+        match (kind, layout) {
+            (Kind::Float, _) => {
+                room(&mut self.floats, x.len())?;
+                self.floats.extend_from_slice(x);
+            }
+            (_, Layout::Words) => self.prepare_words(kind, x)?,
+            (_, Layout::Planes) => self.prepare_planes(kind, x)?,
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn prepare_words(&mut self, kind: Kind, x: &[f32]) -> Result<(), SessionError> {
+        self.reserve_words(kind)?;
+        for (token, vector) in x.chunks_exact(self.len).enumerate() {
             match kind {
-                Kind::Float => self.floats.extend_from_slice(vector),
+                Kind::Float => {}
                 Kind::Q32 => self.push32(vector),
-                Kind::Q256 => self.push256(vector, wide(token)),
+                Kind::Q256 => self.push256(vector, token < self.wide_tokens),
             }
         }
         Ok(())
+    }
+
+    #[inline(always)]
+    fn prepare_planes(&mut self, kind: Kind, x: &[f32]) -> Result<(), SessionError> {
+        let (wide, narrow) = x.split_at(self.wide_tokens * self.len);
+        let [one, two] = &mut self.planes;
+        match kind {
+            Kind::Float => Ok(()),
+            Kind::Q32 => {
+                one.clear();
+                two.fill32(wide, self.len)
+            }
+            Kind::Q256 => {
+                one.fill256::<1>(narrow, self.len)?;
+                two.fill256::<2>(wide, self.len)
+            }
+        }
+    }
+
+    /// Elements of a vector.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no vectors.
+    pub fn is_empty(&self) -> bool {
+        self.tokens == 0
+    }
+
+    /// Vectors in two planes: the first ones of the batch.
+    pub fn two_planes(&self) -> &Planes {
+        &self.planes[1]
+    }
+
+    /// Vectors in one plane: those after the ones in two planes.
+    pub fn one_plane(&self) -> &Planes {
+        &self.planes[0]
     }
 
     /// Number of vectors.
@@ -127,14 +211,10 @@ impl Activations {
             steps: part(&self.steps, token, blocks * 8).as_chunks().0,
             ..Column256::default()
         };
-        match self.places.get(token) {
-            Some((true, index)) => {
-                column.wide = part(&self.wide, *index as usize, self.len).as_chunks().0
-            }
-            Some((false, index)) => {
-                column.narrow = part(&self.narrow, *index as usize, self.len).as_chunks().0
-            }
-            None => {}
+        if token < self.wide_tokens {
+            column.wide = part(&self.wide, token, self.len).as_chunks().0;
+        } else {
+            column.narrow = part(&self.narrow, token - self.wide_tokens, self.len).as_chunks().0;
         }
         column
     }
@@ -144,18 +224,16 @@ impl Activations {
         4 * (self.floats.capacity() + self.scales.capacity() + self.sums.capacity())
             + self.narrow.capacity()
             + 2 * self.wide.capacity()
-            + size_of::<(bool, u32)>() * self.places.capacity()
             + self.steps.capacity()
+            + self.planes.iter().map(Planes::taken).sum::<usize>()
     }
 
-    fn reserve(&mut self, kind: Kind, wide_tokens: usize) -> Result<(), SessionError> {
+    fn reserve_words(&mut self, kind: Kind) -> Result<(), SessionError> {
         let all = self.len * self.tokens;
         let only = |wanted: Kind, len: usize| if kind == wanted { len } else { 0 };
-        let wide = wide_tokens * self.len;
-        room(&mut self.floats, only(Kind::Float, all))?;
-        room(&mut self.narrow, only(Kind::Q256, all - wide))?;
-        room(&mut self.wide, only(Kind::Q32, all) + only(Kind::Q256, wide))?;
-        room(&mut self.places, only(Kind::Q256, self.tokens))?;
+        let wide = self.wide_tokens * self.len;
+        room(&mut self.narrow, all - wide)?;
+        room(&mut self.wide, wide)?;
         room(&mut self.scales, only(Kind::Q32, all / 32) + only(Kind::Q256, all / 256))?;
         room(&mut self.sums, only(Kind::Q32, all / 32) + only(Kind::Q256, all / 16))?;
         room(&mut self.steps, only(Kind::Q256, all / 32))
@@ -163,26 +241,19 @@ impl Activations {
 
     fn push32(&mut self, vector: &[f32]) {
         for block in vector.as_chunks::<32>().0 {
-            let largest = magnitude(block);
-            let inverse = if largest > 0.0 { WIDE / largest } else { 0.0 };
-            let q = block.map(|x| round(x * inverse, WIDE));
+            let (q, scale) = quantize32(block);
             self.wide.extend_from_slice(&q.map(|q| q as i16));
             self.sums.push(q.iter().sum());
-            self.scales.push(largest / WIDE);
+            self.scales.push(scale);
         }
     }
 
     fn push256(&mut self, vector: &[f32], wide: bool) {
-        let range = if wide { WIDE } else { NARROW };
-        let before = if wide { self.wide.len() } else { self.narrow.len() };
-        self.places.push((wide, (before / self.len.max(1)) as u32));
         for block in vector.as_chunks::<256>().0 {
+            let range = if wide { WIDE } else { NARROW };
             let largest = magnitude(block);
-            let inverse = if largest > 0.0 { STEPS / largest } else { 0.0 };
             for part in block.as_chunks::<32>().0 {
-                let step = steps(magnitude(part) * inverse);
-                let factor = if largest > 0.0 { STEPS * range / largest / f32::from(step) } else { 0.0 };
-                let q = part.map(|x| round(x * factor, range));
+                let (q, step) = quantize_part(part, largest, range);
                 match wide {
                     true => self.wide.extend_from_slice(&q.map(|q| q as i16)),
                     false => self.narrow.extend_from_slice(&q.map(|q| q as i8)),
@@ -195,10 +266,116 @@ impl Activations {
     }
 }
 
+impl Planes {
+    fn clear(&mut self) {
+        self.tokens = 0;
+    }
+
+    fn taken(&self) -> usize {
+        self.bytes.capacity()
+            + 4 * (self.scales.capacity() + self.sums.capacity())
+            + size_of::<[i16; 16]>() * self.sums16.capacity()
+            + size_of::<[[i16; 4]; 8]>() * self.steps.capacity()
+    }
+
+    #[inline(always)]
+    fn fill32(&mut self, x: &[f32], len: usize) -> Result<(), SessionError> {
+        let (tokens, blocks) = (x.len() / len, len / 32);
+        self.tokens = tokens;
+        set_len(&mut self.bytes, 2 * 32 * blocks * tokens)?;
+        set_len(&mut self.scales, blocks * tokens)?;
+        set_len(&mut self.sums, blocks * tokens)?;
+        let bytes = self.bytes.as_chunks_mut::<64>().0;
+        for (token, vector) in x.chunks_exact(len).enumerate() {
+            for (b, block) in vector.as_chunks::<32>().0.iter().enumerate() {
+                let place = b * tokens + token;
+                let (q, scale) = quantize32(block);
+                for (out, &q) in bytes[place].as_chunks_mut::<32>().0.iter_mut().zip(&split(q)) {
+                    *out = q;
+                }
+                self.sums[place] = q.iter().sum();
+                self.scales[place] = scale;
+            }
+        }
+        Ok(())
+    }
+
+    /// `N` planes: 1 for 7 bits, 2 for 15.
+    #[inline(always)]
+    fn fill256<const N: usize>(&mut self, x: &[f32], len: usize) -> Result<(), SessionError> {
+        let (tokens, blocks) = (x.len() / len, len / 256);
+        self.tokens = tokens;
+        set_len(&mut self.bytes, N * 256 * blocks * tokens)?;
+        set_len(&mut self.sums16, N * blocks * tokens)?;
+        set_len(&mut self.steps, blocks * tokens)?;
+        set_len(&mut self.scales, blocks * tokens)?;
+        let bytes = self.bytes.as_chunks_mut::<256>().0;
+        let range = if N == 2 { WIDE } else { NARROW };
+        for (token, vector) in x.chunks_exact(len).enumerate() {
+            for (b, block) in vector.as_chunks::<256>().0.iter().enumerate() {
+                let place = b * tokens + token;
+                let largest = magnitude(block);
+                for (p, part) in block.as_chunks::<32>().0.iter().enumerate() {
+                    let (q, step) = quantize_part(part, largest, range);
+                    let step = i16::from(step);
+                    self.steps[place][p] = [step, 0, 0, step];
+                    let planes = if N == 2 { split(q) } else { [q.map(|q| q as i8), [0; 32]] };
+                    for (plane, q) in planes.iter().take(N).enumerate() {
+                        bytes[place * N + plane].as_chunks_mut::<32>().0[p] = *q;
+                        for (g, group) in q.as_chunks::<16>().0.iter().enumerate() {
+                            let sum: i16 = group.iter().map(|&q| i16::from(q)).sum();
+                            self.sums16[place * N + plane][2 * p + g] = step * sum;
+                        }
+                    }
+                }
+                self.scales[place] = largest / (STEPS * range);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A block of 32 as integers of 15 bits and their scale.
+#[inline(always)]
+fn quantize32(block: &[f32; 32]) -> ([i32; 32], f32) {
+    let largest = magnitude(block);
+    let inverse = if largest > 0.0 { WIDE / largest } else { 0.0 };
+    (block.map(|x| round(x * inverse, WIDE)), largest / WIDE)
+}
+
+/// Thirty-two elements of a superblock whose largest magnitude is `largest`, as integers up to `range` and their step.
+#[inline(always)]
+fn quantize_part(part: &[f32; 32], largest: f32, range: f32) -> ([i32; 32], u8) {
+    let inverse = if largest > 0.0 { STEPS / largest } else { 0.0 };
+    let step = steps(magnitude(part) * inverse);
+    let factor = if largest > 0.0 { STEPS * range / largest / f32::from(step) } else { 0.0 };
+    (part.map(|x| round(x * factor, range)), step)
+}
+
+/// Integers q of 15 bits as 255·high + low, both from −127 to 127: 255 is odd, so the nearest multiple is never in doubt.
+#[inline(always)]
+fn split(q: [i32; 32]) -> [[i8; 32]; 2] {
+    let high = q.map(|q| round(q as f32 * (1.0 / 255.0), NARROW));
+    let mut low = [0; 32];
+    for i in 0..32 {
+        low[i] = (q[i] - 255 * high[i]) as i8;
+    }
+    [high.map(|q| q as i8), low]
+}
+
 /// Empties `vec` and makes room for `len` elements.
 fn room<T>(vec: &mut Vec<T>, len: usize) -> Result<(), SessionError> {
     vec.clear();
     vec.try_reserve_exact(len).map_err(|_| SessionError::OutOfMemory { bytes: len * size_of::<T>() })
+}
+
+/// Makes `vec` as long as said; what it holds is to be overwritten.
+fn set_len<T: Clone + Default>(vec: &mut Vec<T>, len: usize) -> Result<(), SessionError> {
+    let bytes = len * size_of::<T>();
+    vec.try_reserve_exact(len.saturating_sub(vec.len()))
+        .map_err(|_| SessionError::OutOfMemory { bytes })?;
+    vec.resize(len, T::default());
+    Ok(())
 }
 
 /// The `index`th part of `len` elements; empty beyond the end.
@@ -206,11 +383,21 @@ fn part<T>(all: &[T], index: usize, len: usize) -> &[T] {
     all.get(index * len..(index + 1) * len).unwrap_or_default()
 }
 
+/// The largest magnitude; what is no number does not count. In lanes, since the order does not matter.
+#[inline(always)]
 fn magnitude(block: &[f32]) -> f32 {
-    block.iter().fold(0.0, |largest: f32, x| if x.abs() > largest { x.abs() } else { largest })
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut lanes = [0.0f32; 16];
+    for part in block.as_chunks::<16>().0 {
+        for (lane, x) in lanes.iter_mut().zip(part) {
+            *lane = larger(*lane, x.abs());
+        }
+    }
+    lanes.into_iter().fold(0.0, larger)
 }
 
 /// The smallest whole number from 1 to 15 that is at least `ratio`.
+#[inline(always)]
 fn steps(ratio: f32) -> u8 {
     let floor = ratio as u8;
     let step = if f32::from(floor) < ratio { floor + 1 } else { floor };
@@ -241,23 +428,35 @@ mod tests {
     }
 
     #[test]
+    fn every_integer_of_15_bits_splits() {
+        for first in (-32512..=32512).step_by(32) {
+            let q = core::array::from_fn(|i| (first + i as i32).min(32512));
+            let [high, low] = split(q);
+            for i in 0..32 {
+                assert_eq!(255 * i32::from(high[i]) + i32::from(low[i]), q[i]);
+                assert!(high[i] != -128 && low[i] != -128);
+            }
+        }
+    }
+
+    #[test]
     fn a_zero_vector_stays_zero() {
         let mut x = Activations::default();
         for kind in [Kind::Q32, Kind::Q256] {
-            x.prepare(kind, 256, &[0.0; 512], |token| token == 1).unwrap();
+            x.prepare(kind, Layout::Words, 256, &[0.0; 512], 1).unwrap();
             assert_eq!(x.tokens(), 2);
             assert!(x.narrow.iter().all(|&q| q == 0) && x.wide.iter().all(|&q| q == 0));
             assert!(x.scales.iter().all(|&scale| scale == 0.0));
         }
-        assert!(x.column256(0).wide.is_empty() && x.column256(1).narrow.is_empty());
-        assert_eq!((x.column256(0).narrow.len(), x.column256(1).wide.len()), (1, 1));
+        assert!(x.column256(0).narrow.is_empty() && x.column256(1).wide.is_empty());
+        assert_eq!((x.column256(0).wide.len(), x.column256(1).narrow.len()), (1, 1));
     }
 
     #[test]
     fn a_vector_is_restored_within_half_a_step_of_15_bits() {
         let vector: Vec<f32> = (0..256).map(|i| libm::sinf(i as f32) * 3.0).collect();
         let mut x = Activations::default();
-        x.prepare(Kind::Q32, 256, &vector, |_| true).unwrap();
+        x.prepare(Kind::Q32, Layout::Words, 256, &vector, 1).unwrap();
         let column = x.column32(0);
         for (i, &expected) in vector.iter().enumerate() {
             let (b, e) = (i / 32, i % 32);

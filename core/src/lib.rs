@@ -73,6 +73,7 @@ pub mod order;
 pub mod platform;
 pub mod quant;
 pub mod sampler;
+pub mod selftest;
 pub mod session;
 pub mod simd;
 pub mod source;

@@ -1,6 +1,9 @@
 //! What the host lends the engine: threads, a clock and the CPU's features, as plain data.
 //!
-//! Core never detects, spawns or asks anything by itself; a host fills a [`Platform`] and hands it in.
+//! Core never spawns or asks the system by itself; a host fills a [`Platform`] and hands it in.
+
+pub use crate::simd::cpu::{CpuFeatures, Feature};
+use crate::simd::{Kernels, PORTABLE};
 
 /// Runs one task on all worker threads.
 pub trait Threads: Sync {
@@ -42,13 +45,6 @@ impl Clock for NoClock {
     }
 }
 
-/// CPU features that kernels are chosen by. A host sets only what it has proved (CPUID, HWCAP).
-///
-/// The portable kernels need none of them; every field that is added here belongs to one file in `simd/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct CpuFeatures {}
-
 /// Everything the host lends for computing.
 #[derive(Clone, Copy)]
 pub struct Platform<'p> {
@@ -56,13 +52,13 @@ pub struct Platform<'p> {
     pub threads: &'p dyn Threads,
     /// Monotonic time.
     pub clock: &'p dyn Clock,
-    /// What the CPU can do.
-    pub cpu: CpuFeatures,
+    /// The kernels for this CPU.
+    pub kernels: &'static Kernels,
 }
 
 impl Default for Platform<'_> {
     /// One thread, no clock, portable kernels: works on any target.
     fn default() -> Self {
-        Platform { threads: &SingleThread, clock: &NoClock, cpu: CpuFeatures::default() }
+        Platform { threads: &SingleThread, clock: &NoClock, kernels: &PORTABLE }
     }
 }

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use picolm_core::activations::Activations;
+use picolm_core::activations::{Activations, Layout};
 use picolm_core::quant::FORMATS;
 use picolm_core::simd::portable;
 
@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
         .map(|i| if i % 32 == 0 { 127.0 } else { f32::from(tail.get(i % tail.len().max(1)).copied().unwrap_or(3) as i8 / 2) })
         .collect();
     let mut prepared = Activations::default();
-    prepared.prepare(format.activations(), len, &x, |_| true).expect("a small vector");
+    prepared.prepare(format.activations(), Layout::Words, len, &x, 1).expect("a small vector");
     let columns = prepared.tokens();
     let mut out = vec![0.0; rows * columns];
     portable::rows(format, weights, row_bytes, &prepared, 0..columns, &mut out);

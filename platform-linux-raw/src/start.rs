@@ -192,7 +192,7 @@ impl Iterator for Args {
 pub fn cpu_features(process: &Process) -> CpuFeatures {
     // The bits get a meaning together with the kernels that need them.
     let _ = process.hwcap();
-    CpuFeatures::default()
+    CpuFeatures::detect()
 }
 
 /// Ends the process, with all its threads.

@@ -8,23 +8,44 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use picolm_cli::host::{File, Host, IoError, Stream};
 use picolm_core::platform::{Clock, CpuFeatures};
+use picolm_core::simd::{self, Kernels};
 use picolm_platform_std::{Mapping, MonotonicClock, Pool, available_cores, peak_rss_bytes};
 
 fn main() -> ExitCode {
     let arguments: Vec<Vec<u8>> =
         std::env::args_os().skip(1).map(|arg| arg.into_encoded_bytes()).collect();
     let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-    let host = StdHost::new();
+    let kernels = match kernels() {
+        Ok(kernels) => kernels,
+        Err(message) => {
+            eprintln!("picolm: {message}");
+            return ExitCode::from(2);
+        }
+    };
+    let host = StdHost::new(kernels);
     ExitCode::from(picolm_cli::main(&host, &arguments) as u8)
 }
 
+/// The best kernels for this CPU, or the ones that `PICOLM_KERNELS` names.
+fn kernels() -> Result<&'static Kernels, String> {
+    let cpu = CpuFeatures::detect();
+    let Some(name) = std::env::var_os("PICOLM_KERNELS").filter(|name| !name.is_empty()) else {
+        return Ok(simd::kernels(cpu));
+    };
+    name.to_str().and_then(|name| simd::by_name(cpu, name)).ok_or_else(|| {
+        let known: Vec<&str> = simd::runnable(cpu).map(Kernels::name).collect();
+        format!("PICOLM_KERNELS={}: this CPU can run {}", name.display(), known.join(", "))
+    })
+}
+
 struct StdHost {
+    kernels: &'static Kernels,
     clock: MonotonicClock,
     interrupted: Arc<AtomicBool>,
 }
 
 impl StdHost {
-    fn new() -> Self {
+    fn new(kernels: &'static Kernels) -> Self {
         let interrupted = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&interrupted);
         // The first Ctrl-C ends the text cleanly, a second one ends the program. Without the handler the first one does.
@@ -33,7 +54,7 @@ impl StdHost {
                 std::process::exit(130);
             }
         });
-        StdHost { clock: MonotonicClock::default(), interrupted }
+        StdHost { kernels, clock: MonotonicClock::default(), interrupted }
     }
 }
 
@@ -92,7 +113,11 @@ impl Host for StdHost {
     }
 
     fn cpu(&self) -> CpuFeatures {
-        CpuFeatures::default()
+        CpuFeatures::detect()
+    }
+
+    fn kernels(&self) -> &'static Kernels {
+        self.kernels
     }
 
     fn interrupted(&self) -> bool {

@@ -1,5 +1,6 @@
 //! IQ4_NL: f16 scale, 16 bytes of nibbles in the order of Q4_0 that index a table of 16 values.
 
+use crate::simd::lanes::{Block32, Blocks, Lanes};
 use super::{Format, Format32, half};
 
 pub(super) const FORMAT: Format = Format::block32::<Iq4Nl>("IQ4_NL", 20);
@@ -8,11 +9,13 @@ pub(super) const FORMAT: Format = Format::block32::<Iq4Nl>("IQ4_NL", 20);
 pub(super) const VALUES: [i8; 16] =
     [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
-struct Iq4Nl;
+pub(super) struct Iq4Nl;
 
 impl Format32 for Iq4Nl {
     type Block = [u8; 18];
     const HAS_MIN: bool = false;
+    const BIAS: i32 = 0;
+    const MAX: u32 = 128;
 
     #[inline(always)]
     fn unpack(block: &[u8; 18], q: &mut [i8; 32]) -> (f32, f32) {
@@ -21,5 +24,12 @@ impl Format32 for Iq4Nl {
             q[i + 16] = VALUES[usize::from(block[2 + i] >> 4)];
         }
         (half(block[0], block[1]), 0.0)
+    }
+
+    #[inline(always)]
+    fn lanes<L: Lanes>(block: &Blocks<'_, L>) -> Block32<L> {
+        let packed = block.run(2);
+        let q = [packed.low_nibbles().lookup(&VALUES), packed.high_nibbles().lookup(&VALUES)];
+        Block32 { q, scale: block.half(0), min: L::splat_float(0.0) }
     }
 }

@@ -1,15 +1,28 @@
 //! IQ4_XS: f16 scale, eight 6-bit scales (offset 32) for 32 elements each, nibbles that index IQ4_NL's table.
 
 use super::iq4_nl::VALUES;
+use crate::simd::lanes::{Blocks, Header, Lanes, Pairs, Run};
 use super::{Format, Format256, Super, half};
 
 pub(super) const FORMAT: Format = Format::block256::<Iq4Xs>("IQ4_XS", 23);
 
-struct Iq4Xs;
+pub(super) struct Iq4Xs;
+
+/// Bit pairs 0, 2, 4 and 6 of the lower word into bits 4 and 5 of the four bytes.
+#[inline(always)]
+fn spread<L: Lanes>(x: L) -> L {
+    let x = x.and(L::splat(0x0000_3333));
+    let x = x.or(x.shl::<8>()).and(L::splat(0x0033_0033));
+    x.or(x.shl::<4>()).and(L::splat(0x0303_0303)).shl::<4>()
+}
 
 impl Format256 for Iq4Xs {
     type Block = [u8; 136];
     const HAS_MIN: bool = false;
+    const BIAS: i32 = 0;
+    const MAX: u32 = 128;
+    const STRIDED: bool = false;
+    const GROUP32: bool = true;
 
     #[inline(always)]
     fn unpack(block: &[u8; 136], out: &mut Super) {
@@ -27,5 +40,35 @@ impl Format256 for Iq4Xs {
                 out.q[32 * part + 16 + i] = VALUES[usize::from(byte >> 4)];
             }
         }
+    }
+
+    #[inline(always)]
+    fn header<L: Lanes>(block: &Blocks<'_, L>) -> Header<L> {
+        let (first, low) = (block.dword(0), block.dword(4));
+        let upper = first.shr::<16>();
+        // Scale p has its low bits in nibble p of `low` and its high bits in bit pair p of `upper`: by bytes, the even
+        // and the odd ones.
+        let even = low.and(L::splat(0x0F0F_0F0F));
+        let odd = low.shr::<4>().and(L::splat(0x0F0F_0F0F));
+        let even = even.or(spread(upper));
+        let odd = odd.or(spread(upper.shr::<2>()));
+        let Pairs([a, c, e, g, b, d, f, h]) = Pairs::twins(even, odd);
+        Header {
+            scale: first.half_to_floats(),
+            min: L::splat_float(0.0),
+            scales: Pairs([a, b, c, d, e, f, g, h]).minus(32),
+            mins: Pairs::splat(0),
+        }
+    }
+
+    #[inline(always)]
+    fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
+        let (first, second) = (block.run(8 + 32 * unit), block.run(24 + 32 * unit));
+        [
+            first.low_nibbles().lookup(&VALUES),
+            first.high_nibbles().lookup(&VALUES),
+            second.low_nibbles().lookup(&VALUES),
+            second.high_nibbles().lookup(&VALUES),
+        ]
     }
 }

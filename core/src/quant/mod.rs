@@ -4,48 +4,48 @@
 //! dequantisation follow from that: the loops live in `simd`, once for each shape of block, not for each format.
 //! Layouts: ggml's `ggml-common.h`; arithmetic: docs/arithmetic.md.
 
-mod bf16;
-mod f16;
-mod f32;
-mod iq4_nl;
-mod iq4_xs;
 mod kscale;
-mod q2_k;
-mod q3_k;
-mod q4_0;
-mod q4_1;
-mod q4_k;
-mod q5_0;
-mod q5_1;
-mod q5_k;
-mod q6_k;
-mod q8_0;
-mod tq1_0;
-mod tq2_0;
 
 use crate::activations::Kind;
-use crate::simd::portable;
+use crate::simd::float_rows::Floats16;
+use crate::simd::lanes::{Block32, Blocks, Header, Lanes, Run};
+use crate::simd::{Isa, RowsFn, portable};
 
-/// Every supported format. A new one is a file and its line here.
-pub static FORMATS: &[Format] = &[
-    f32::FORMAT,
-    f16::FORMAT,
-    bf16::FORMAT,
-    q4_0::FORMAT,
-    q4_1::FORMAT,
-    q5_0::FORMAT,
-    q5_1::FORMAT,
-    q8_0::FORMAT,
-    q2_k::FORMAT,
-    q3_k::FORMAT,
-    q4_k::FORMAT,
-    q5_k::FORMAT,
-    q6_k::FORMAT,
-    iq4_nl::FORMAT,
-    iq4_xs::FORMAT,
-    tq1_0::FORMAT,
-    tq2_0::FORMAT,
-];
+/// Declares the formats: a module, its type, and the shape of its blocks.
+macro_rules! formats {
+    ($($module:ident::$format:ident: $shape:ident,)*) => {
+        $(mod $module;)*
+
+        /// Every supported format.
+        pub static FORMATS: &[Format] = &[$($module::FORMAT),*];
+
+        /// The kernels of an instruction set, in the order of [`FORMATS`].
+        pub(crate) const fn kernels<I: Isa>() -> [RowsFn; FORMATS.len()] {
+            [$(I::$shape::<$module::$format>),*]
+        }
+    };
+}
+
+// A new format is a file and its line here.
+formats! {
+    f32::F32: float,
+    f16::F16: float,
+    bf16::Bf16: float,
+    q4_0::Q4_0: block32,
+    q4_1::Q4_1: block32,
+    q5_0::Q5_0: block32,
+    q5_1::Q5_1: block32,
+    q8_0::Q8_0: block32,
+    q2_k::Q2K: block256,
+    q3_k::Q3K: block256,
+    q4_k::Q4K: block256,
+    q5_k::Q5K: block256,
+    q6_k::Q6K: block256,
+    iq4_nl::Iq4Nl: block32,
+    iq4_xs::Iq4Xs: block256,
+    tq1_0::Tq1: block256,
+    tq2_0::Tq2: block256,
+}
 
 /// One storage format.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ pub fn type_name(id: u32) -> &'static str {
 }
 
 /// A fixed number of bytes: one block as it lies in the file.
-trait Block: Sized + 'static {
+pub(crate) trait Block: Sized + 'static {
     /// Bytes of a block.
     const BYTES: usize;
 
@@ -130,31 +130,51 @@ impl<const N: usize> Block for [u8; N] {
 }
 
 /// A format of floats.
-trait FloatFormat: 'static {
+pub(crate) trait FloatFormat: 'static {
     /// The bytes of one element.
     type Element: Block;
     /// The element's value.
     fn value(element: &Self::Element) -> f32;
+    /// The values of sixteen elements.
+    fn lanes<L: Floats16>(elements: &[u8]) -> L;
 }
 
 /// A format of blocks of 32.
-trait Format32: 'static {
+pub(crate) trait Format32: 'static {
     /// The bytes of one block.
     type Block: Block;
     /// Whether the minimum can differ from zero.
     const HAS_MIN: bool;
+    /// What [`lanes`](Self::lanes) adds to each integer.
+    const BIAS: i32;
+    /// The largest byte that [`lanes`](Self::lanes) gives; 128 says that they are signed.
+    const MAX: u32;
     /// Writes the integers and returns `(scale, min)`.
     fn unpack(block: &Self::Block, q: &mut [i8; 32]) -> (f32, f32);
+    /// Unpacks a block of each row.
+    fn lanes<L: Lanes>(block: &Blocks<'_, L>) -> Block32<L>;
 }
 
 /// A format of superblocks of 256.
-trait Format256: 'static {
+pub(crate) trait Format256: 'static {
     /// The bytes of one superblock.
     type Block: Block;
     /// Whether the minima can differ from zero.
     const HAS_MIN: bool;
+    /// What [`lanes`](Self::lanes) adds to each integer.
+    const BIAS: i32;
+    /// The largest byte that [`lanes`](Self::lanes) gives; 128 says that they are signed.
+    const MAX: u32;
+    /// Whether the runs of a unit are every second one of half a superblock; else they are neighbours.
+    const STRIDED: bool;
+    /// Whether neighbouring groups of 16 have the same scale.
+    const GROUP32: bool;
     /// Unpacks the block; groups whose scale is not written keep 1.
     fn unpack(block: &Self::Block, out: &mut Super);
+    /// Scales of a superblock of each row.
+    fn header<L: Lanes>(block: &Blocks<'_, L>) -> Header<L>;
+    /// The four runs of 16 weights that lie together, number `unit` of four, of each row.
+    fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4];
 }
 
 /// An unpacked superblock.
@@ -214,6 +234,11 @@ impl Format {
             Unpack::Block32 { .. } => Kind::Q32,
             Unpack::Block256 { .. } => Kind::Q256,
         }
+    }
+
+    /// The format's place in [`FORMATS`].
+    pub(crate) fn index(&self) -> usize {
+        FORMATS.iter().position(|format| format.id == self.id).unwrap_or_default()
     }
 
     /// Turns whole blocks into floats; stops at the shorter of the two.

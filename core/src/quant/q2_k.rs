@@ -1,15 +1,20 @@
 //! Q2_K: sixteen 4-bit scales and minima, 64 bytes of bit pairs (pair p of 32 bytes is elements 32p–32p+31 of a
 //! half), f16 scale and minimum.
 
+use crate::simd::lanes::{Blocks, Header, Lanes, Run};
 use super::{Format, Format256, Super, half};
 
 pub(super) const FORMAT: Format = Format::block256::<Q2K>("Q2_K", 10);
 
-struct Q2K;
+pub(super) struct Q2K;
 
 impl Format256 for Q2K {
     type Block = [u8; 84];
     const HAS_MIN: bool = true;
+    const BIAS: i32 = 0;
+    const MAX: u32 = 3;
+    const STRIDED: bool = true;
+    const GROUP32: bool = false;
 
     #[inline(always)]
     fn unpack(block: &[u8; 84], out: &mut Super) {
@@ -25,5 +30,21 @@ impl Format256 for Q2K {
         }
         out.scale = half(block[80], block[81]);
         out.min = half(block[82], block[83]);
+    }
+
+    #[inline(always)]
+    fn header<L: Lanes>(block: &Blocks<'_, L>) -> Header<L> {
+        let (groups, floats) = (block.run(0), block.dword(80));
+        Header {
+            scale: floats.half_to_floats(),
+            min: floats.shr::<16>().half_to_floats(),
+            scales: groups.low_nibbles().pairs(),
+            mins: groups.high_nibbles().pairs(),
+        }
+    }
+
+    #[inline(always)]
+    fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
+        block.run(16 + 32 * (unit / 2) + 16 * (unit % 2)).bit_pairs()
     }
 }

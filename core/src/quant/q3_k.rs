@@ -1,15 +1,20 @@
 //! Q3_K: 32 bytes of third bits, 64 bytes of bit pairs in the order of Q2_K, sixteen 6-bit scales (offset 32), f16
 //! scale; a third bit that is clear subtracts 4.
 
+use crate::simd::lanes::{Blocks, Header, Lanes, Pairs, Run};
 use super::{Format, Format256, Super, half};
 
 pub(super) const FORMAT: Format = Format::block256::<Q3K>("Q3_K", 11);
 
-struct Q3K;
+pub(super) struct Q3K;
 
 impl Format256 for Q3K {
     type Block = [u8; 110];
     const HAS_MIN: bool = false;
+    const BIAS: i32 = 4;
+    const MAX: u32 = 7;
+    const STRIDED: bool = true;
+    const GROUP32: bool = false;
 
     #[inline(always)]
     fn unpack(block: &[u8; 110], out: &mut Super) {
@@ -26,5 +31,33 @@ impl Format256 for Q3K {
             out.scales[group] = (low | high << 4) as i8 - 32;
         }
         out.scale = half(block[108], block[109]);
+    }
+
+    #[inline(always)]
+    fn header<L: Lanes>(block: &Blocks<'_, L>) -> Header<L> {
+        let (first, second, upper) = (block.dword(96), block.dword(100), block.dword(104));
+        let low = Run([first, second, first.shr::<4>(), second.shr::<4>()]).and(0x0F0F_0F0F);
+        let high = Run([upper.shl::<4>(), upper.shl::<2>(), upper, upper.shr::<2>()]);
+        Header {
+            scale: block.half(108),
+            min: L::splat_float(0.0),
+            scales: low.or(high.and(0x3030_3030)).pairs().minus(32),
+            mins: Pairs::splat(0),
+        }
+    }
+
+    #[inline(always)]
+    fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
+        let (half, column) = (unit / 2, unit % 2);
+        let pairs = block.run(32 + 32 * half + 16 * column).bit_pairs();
+        let third = block.run(16 * column);
+        let third = if half == 0 { third } else { third.shr::<4>() };
+        let bit = 0x0404_0404;
+        [
+            pairs[0].or(third.shl::<2>().and(bit)),
+            pairs[1].or(third.shl::<1>().and(bit)),
+            pairs[2].or(third.and(bit)),
+            pairs[3].or(third.shr::<1>().and(bit)),
+        ]
     }
 }

@@ -1,14 +1,17 @@
 //! Q4_1: f16 scale and minimum, 16 bytes of nibbles in the order of Q4_0.
 
+use crate::simd::lanes::{Block32, Blocks, Lanes};
 use super::{Format, Format32, half};
 
 pub(super) const FORMAT: Format = Format::block32::<Q4_1>("Q4_1", 3);
 
-struct Q4_1;
+pub(super) struct Q4_1;
 
 impl Format32 for Q4_1 {
     type Block = [u8; 20];
     const HAS_MIN: bool = true;
+    const BIAS: i32 = 0;
+    const MAX: u32 = 15;
 
     #[inline(always)]
     fn unpack(block: &[u8; 20], q: &mut [i8; 32]) -> (f32, f32) {
@@ -17,5 +20,15 @@ impl Format32 for Q4_1 {
             q[i + 16] = (block[4 + i] >> 4) as i8;
         }
         (half(block[0], block[1]), half(block[2], block[3]))
+    }
+
+    #[inline(always)]
+    fn lanes<L: Lanes>(block: &Blocks<'_, L>) -> Block32<L> {
+        let (packed, floats) = (block.run(4), block.dword(0));
+        Block32 {
+            q: [packed.low_nibbles(), packed.high_nibbles()],
+            scale: floats.half_to_floats(),
+            min: floats.shr::<16>().half_to_floats(),
+        }
     }
 }

@@ -1,14 +1,19 @@
 //! Q6_K: 128 bytes of low nibbles, 64 bytes of upper bit pairs, sixteen signed 8-bit scales, f16 scale; offset 32.
 
+use crate::simd::lanes::{Blocks, Header, Lanes, Pairs, Run};
 use super::{Format, Format256, Super, half};
 
 pub(super) const FORMAT: Format = Format::block256::<Q6K>("Q6_K", 14);
 
-struct Q6K;
+pub(super) struct Q6K;
 
 impl Format256 for Q6K {
     type Block = [u8; 210];
     const HAS_MIN: bool = false;
+    const BIAS: i32 = 32;
+    const MAX: u32 = 63;
+    const STRIDED: bool = true;
+    const GROUP32: bool = false;
 
     #[inline(always)]
     fn unpack(block: &[u8; 210], out: &mut Super) {
@@ -27,5 +32,30 @@ impl Format256 for Q6K {
             out.scales[group] = block[192 + group] as i8;
         }
         out.scale = half(block[208], block[209]);
+    }
+
+    #[inline(always)]
+    fn header<L: Lanes>(block: &Blocks<'_, L>) -> Header<L> {
+        Header {
+            scale: block.half(208),
+            min: L::splat_float(0.0),
+            scales: block.run(192).signed_pairs(),
+            mins: Pairs::splat(0),
+        }
+    }
+
+    #[inline(always)]
+    fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
+        let (half, column) = (unit / 2, unit % 2);
+        let first = block.run(64 * half + 16 * column);
+        let second = block.run(64 * half + 32 + 16 * column);
+        let upper = block.run(128 + 32 * half + 16 * column);
+        let pair = 0x3030_3030;
+        [
+            first.low_nibbles().or(upper.shl::<4>().and(pair)),
+            second.low_nibbles().or(upper.shl::<2>().and(pair)),
+            first.high_nibbles().or(upper.and(pair)),
+            second.high_nibbles().or(upper.shr::<2>().and(pair)),
+        ]
     }
 }

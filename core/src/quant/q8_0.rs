@@ -1,14 +1,17 @@
 //! Q8_0: f16 scale, 32 signed bytes.
 
+use crate::simd::lanes::{Block32, Blocks, Lanes};
 use super::{Format, Format32, half};
 
 pub(super) const FORMAT: Format = Format::block32::<Q8_0>("Q8_0", 8);
 
-struct Q8_0;
+pub(super) struct Q8_0;
 
 impl Format32 for Q8_0 {
     type Block = [u8; 34];
     const HAS_MIN: bool = false;
+    const BIAS: i32 = 0;
+    const MAX: u32 = 128;
 
     #[inline(always)]
     fn unpack(block: &[u8; 34], q: &mut [i8; 32]) -> (f32, f32) {
@@ -16,5 +19,11 @@ impl Format32 for Q8_0 {
             q[i] = block[2 + i] as i8;
         }
         (half(block[0], block[1]), 0.0)
+    }
+
+    #[inline(always)]
+    fn lanes<L: Lanes>(block: &Blocks<'_, L>) -> Block32<L> {
+        let q = [block.run(2), block.run(18)];
+        Block32 { q, scale: block.half(0), min: L::splat_float(0.0) }
     }
 }

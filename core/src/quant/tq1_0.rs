@@ -1,10 +1,11 @@
 //! TQ1_0: ternary, five digits in a byte (32, then 16 bytes of five, then 4 bytes of four), f16 scale.
 
+use crate::simd::lanes::{Blocks, Header, Lanes, Pairs, Run};
 use super::{Format, Format256, Super, half};
 
 pub(super) const FORMAT: Format = Format::block256::<Tq1>("TQ1_0", 34);
 
-struct Tq1;
+pub(super) struct Tq1;
 
 /// Digit `place` of a byte that holds the fraction of a base-3 number: −1, 0 or 1.
 #[inline(always)]
@@ -14,9 +15,41 @@ fn digit(byte: u8, place: usize) -> i8 {
     ((u16::from(rest) * 3) >> 8) as i8 - 1
 }
 
+/// Digit `place` of each byte: 0, 1 or 2.
+#[inline(always)]
+fn digits<L: Lanes>(bytes: L, place: usize) -> L {
+    let words = L::splat(0x00FF_00FF);
+    let (even, odd) = (bytes.and(words), bytes.shr::<8>().and(words));
+    word_digits(even, place).or(word_digits(odd, place).shl::<8>())
+}
+
+/// Digit `place` of the bytes in the lower halves of words.
+#[inline(always)]
+fn word_digits<L: Lanes>(bytes: L, place: usize) -> L {
+    const POWERS: [u32; 5] = [1, 3, 9, 27, 81];
+    let (words, power) = (L::splat(0x00FF_00FF), L::splat(POWERS[place]));
+    bytes.mul(power).and(words).mul(L::splat(3)).shr::<8>().and(words)
+}
+
+/// Run `index` of a superblock.
+#[inline(always)]
+fn run<L: Lanes>(block: &Blocks<'_, L>, index: usize) -> Run<L> {
+    let (Run([a, b, c, d]), places) = match index {
+        0..10 => (block.run(16 * (index % 2)), [index / 2; 4]),
+        10..15 => (block.run(32), [index - 10; 4]),
+        _ => (Run([block.dword(48); 4]), [0, 1, 2, 3]),
+    };
+    let [p, q, r, s] = places;
+    Run([digits(a, p), digits(b, q), digits(c, r), digits(d, s)])
+}
+
 impl Format256 for Tq1 {
     type Block = [u8; 54];
     const HAS_MIN: bool = false;
+    const BIAS: i32 = 1;
+    const MAX: u32 = 2;
+    const STRIDED: bool = false;
+    const GROUP32: bool = true;
 
     #[inline(always)]
     fn unpack(block: &[u8; 54], out: &mut Super) {
@@ -34,5 +67,21 @@ impl Format256 for Tq1 {
             }
         }
         out.scale = half(block[52], block[53]);
+    }
+
+    #[inline(always)]
+    fn header<L: Lanes>(block: &Blocks<'_, L>) -> Header<L> {
+        Header {
+            scale: block.half(52),
+            min: L::splat_float(0.0),
+            scales: Pairs::splat(0x0001_0001),
+            mins: Pairs::splat(0),
+        }
+    }
+
+    #[inline(always)]
+    fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
+        let first = 4 * unit;
+        [run(block, first), run(block, first + 1), run(block, first + 2), run(block, first + 3)]
     }
 }

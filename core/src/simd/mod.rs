@@ -1,19 +1,37 @@
 //! Kernels, one file an instruction set, and the table that a CPU's features select.
 //!
 //! Everything else in the engine calls them through [`Kernels`], so that a new instruction set is one file and one
-//! line in [`kernels`].
+//! line in the table of all.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub mod cpu;
+pub(crate) mod float_rows;
+pub mod floats;
+pub(crate) mod lanes;
+mod panels;
 pub mod portable;
+#[cfg(target_arch = "x86_64")]
+mod sse41;
 pub mod tiles;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use core::ops::Range;
 
-use crate::activations::Activations;
-use crate::platform::CpuFeatures;
-use crate::quant::Format;
+use self::floats::Floats;
+use crate::activations::{Activations, Kind, Layout};
+use crate::error::SessionError;
+use crate::platform::{CpuFeatures, Feature};
+use crate::quant::{FORMATS, FloatFormat, Format, Format32, Format256};
 
-/// Multiplies whole rows of weights of a format, which take `row_bytes` each, with some of the vectors in `x`; `out`
-/// takes `[row][column]`.
+/// Rows of a tile: the most that one call of a kernel takes.
+pub const TILE_ROWS: usize = 16;
+
+/// Multiplies up to [`TILE_ROWS`] whole rows of weights of a format, which take `row_bytes` each, with some of the
+/// vectors in `x`; `out` takes `[column][TILE_ROWS]`.
 pub type RowsFn = fn(
     format: &Format,
     weights: &[u8],
@@ -23,18 +41,222 @@ pub type RowsFn = fn(
     out: &mut [f32],
 );
 
-/// The kernels of one instruction set.
+/// Prepares a batch of vectors: [`Activations::prepare`] compiled for an instruction set.
+type PrepareFn = fn(
+    x: &mut Activations,
+    kind: Kind,
+    len: usize,
+    floats: &[f32],
+    wide: usize,
+) -> Result<(), SessionError>;
+
+/// The kernels of one instruction set. Outside this module they are had only for a CPU that can run them: see
+/// [`kernels`].
 #[derive(Debug)]
 pub struct Kernels {
     /// The instruction set's name.
-    pub name: &'static str,
-    /// Products of rows of weights.
-    pub rows: RowsFn,
+    name: &'static str,
+    /// What the CPU must have.
+    needs: &'static [Feature],
+    prepare: PrepareFn,
+    /// Products of rows of weights, in the order of [`FORMATS`].
+    rows: &'static [RowsFn; FORMATS.len()],
+    /// Everything on floats between the products.
+    pub floats: &'static Floats,
 }
 
-static PORTABLE: Kernels = Kernels { name: "portable", rows: portable::rows };
+impl Kernels {
+    /// The instruction set's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
 
-/// The best kernels for these features.
-pub fn kernels(_cpu: CpuFeatures) -> &'static Kernels {
-    &PORTABLE
+    /// The kernel for rows of a format.
+    pub fn rows(&self, format: &Format) -> RowsFn {
+        self.rows[format.index()]
+    }
+
+    /// Prepares vectors for this table's kernels: see [`Activations::prepare`].
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::OutOfMemory`].
+    pub fn prepare(
+        &self,
+        x: &mut Activations,
+        kind: Kind,
+        len: usize,
+        floats: &[f32],
+        wide_tokens: usize,
+    ) -> Result<(), SessionError> {
+        (self.prepare)(x, kind, len, floats, wide_tokens)
+    }
 }
+
+/// Every set of kernels of this target, the best first. The portable ones need nothing and come last.
+static ALL: &[&Kernels] = &[
+    #[cfg(target_arch = "x86_64")]
+    &avx512::KERNELS,
+    #[cfg(target_arch = "x86_64")]
+    &avx2::KERNELS,
+    #[cfg(target_arch = "x86_64")]
+    &sse41::KERNELS,
+    &PORTABLE,
+];
+
+/// The kernels that every target has.
+pub static PORTABLE: Kernels = Kernels {
+    name: "portable",
+    needs: &[],
+    prepare: |x, kind, len, floats, wide| x.prepare(kind, Layout::Words, len, floats, wide),
+    rows: &[portable::rows; FORMATS.len()],
+    floats: &floats::PORTABLE,
+};
+
+/// The kernels that this CPU can run, the best first.
+pub fn runnable(cpu: CpuFeatures) -> impl Iterator<Item = &'static Kernels> {
+    ALL.iter().copied().filter(move |kernels| cpu.has_all(kernels.needs))
+}
+
+/// The best kernels for this CPU.
+pub fn kernels(cpu: CpuFeatures) -> &'static Kernels {
+    runnable(cpu).next().unwrap_or(&PORTABLE)
+}
+
+/// The kernels of that name, if this CPU can run them.
+pub fn by_name(cpu: CpuFeatures, name: &str) -> Option<&'static Kernels> {
+    runnable(cpu).find(|kernels| kernels.name == name)
+}
+
+/// An instruction set's kernels, by shape of block; each has the type [`RowsFn`].
+pub(crate) trait Isa {
+    /// Floats.
+    fn float<F: FloatFormat>(
+        format: &Format,
+        weights: &[u8],
+        row_bytes: usize,
+        x: &Activations,
+        columns: Range<usize>,
+        out: &mut [f32],
+    );
+    /// Blocks of 32.
+    fn block32<F: Format32>(
+        format: &Format,
+        weights: &[u8],
+        row_bytes: usize,
+        x: &Activations,
+        columns: Range<usize>,
+        out: &mut [f32],
+    );
+    /// Superblocks of 256.
+    fn block256<F: Format256>(
+        format: &Format,
+        weights: &[u8],
+        row_bytes: usize,
+        x: &Activations,
+        columns: Range<usize>,
+        out: &mut [f32],
+    );
+}
+
+/// Compiles the loops for an instruction set: a type for its [`Isa`], its [`Lanes`](lanes::Lanes), its
+/// [`Floats16`](float_rows::Floats16), its features.
+macro_rules! isa {
+    ($(#[$doc:meta])* $isa:ident: $lanes:ident, $floats:ident, $features:literal) => {
+        $(#[$doc])*
+        struct $isa;
+
+        impl Isa for $isa {
+            fn float<F: FloatFormat>(
+                format: &Format,
+                weights: &[u8],
+                row_bytes: usize,
+                x: &Activations,
+                columns: Range<usize>,
+                out: &mut [f32],
+            ) {
+                #[target_feature(enable = $features)]
+                fn run<F: FloatFormat>(
+                    format: &Format,
+                    weights: &[u8],
+                    row_bytes: usize,
+                    x: &Activations,
+                    columns: Range<usize>,
+                    out: &mut [f32],
+                ) {
+                    float_rows::rows::<$floats, F>(format, weights, row_bytes, x, columns, out);
+                }
+                // SAFETY: the table is chosen for a CPU that has the features.
+                unsafe { run::<F>(format, weights, row_bytes, x, columns, out) }
+            }
+
+            fn block32<F: Format32>(
+                _: &Format,
+                weights: &[u8],
+                row_bytes: usize,
+                x: &Activations,
+                columns: Range<usize>,
+                out: &mut [f32],
+            ) {
+                #[target_feature(enable = $features)]
+                fn run<F: Format32>(
+                    weights: &[u8],
+                    row_bytes: usize,
+                    x: &Activations,
+                    columns: Range<usize>,
+                    out: &mut [f32],
+                ) {
+                    // SAFETY: this function has the features.
+                    unsafe { panels::rows32::<$lanes, F>(weights, row_bytes, x, columns, out) }
+                }
+                // SAFETY: the table is chosen for a CPU that has the features.
+                unsafe { run::<F>(weights, row_bytes, x, columns, out) }
+            }
+
+            fn block256<F: Format256>(
+                _: &Format,
+                weights: &[u8],
+                row_bytes: usize,
+                x: &Activations,
+                columns: Range<usize>,
+                out: &mut [f32],
+            ) {
+                #[target_feature(enable = $features)]
+                fn run<F: Format256>(
+                    weights: &[u8],
+                    row_bytes: usize,
+                    x: &Activations,
+                    columns: Range<usize>,
+                    out: &mut [f32],
+                ) {
+                    // SAFETY: this function has the features.
+                    unsafe { panels::rows256::<$lanes, F>(weights, row_bytes, x, columns, out) }
+                }
+                // SAFETY: the table is chosen for a CPU that has the features.
+                unsafe { run::<F>(weights, row_bytes, x, columns, out) }
+            }
+        }
+
+        fn prepare(
+            x: &mut Activations,
+            kind: Kind,
+            len: usize,
+            floats: &[f32],
+            wide: usize,
+        ) -> Result<(), SessionError> {
+            #[target_feature(enable = $features)]
+            fn run(
+                x: &mut Activations,
+                kind: Kind,
+                len: usize,
+                floats: &[f32],
+                wide: usize,
+            ) -> Result<(), SessionError> {
+                x.prepare(kind, Layout::Planes, len, floats, wide)
+            }
+            // SAFETY: the table is chosen for a CPU that has the features.
+            unsafe { run(x, kind, len, floats, wide) }
+        }
+    };
+}
+use isa;

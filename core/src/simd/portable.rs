@@ -4,6 +4,7 @@
 
 use core::ops::Range;
 
+use super::TILE_ROWS;
 use crate::activations::{Activations, Column32, Column256};
 use crate::quant::{Format, Super, Unpack};
 
@@ -52,10 +53,11 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     sum_lanes(lanes)
 }
 
-/// Most columns that one call of a kernel takes.
-pub const MAX_COLUMNS: usize = 32;
+/// Columns that are multiplied with a row together.
+const GROUP: usize = 32;
 
-/// Multiplies whole rows of weights of a format with the vectors `columns`; `out` takes `[row][column]`.
+/// Multiplies up to [`TILE_ROWS`] whole rows of weights of a format with the vectors `columns`; `out` takes
+/// `[column][TILE_ROWS]`.
 pub fn rows(
     format: &Format,
     weights: &[u8],
@@ -64,28 +66,52 @@ pub fn rows(
     columns: Range<usize>,
     out: &mut [f32],
 ) {
-    let columns = columns.start..columns.end.min(columns.start + MAX_COLUMNS);
-    let rows = weights.chunks_exact(row_bytes).zip(out.chunks_exact_mut(columns.len().max(1)));
+    let out = out.chunks_mut(GROUP * TILE_ROWS);
+    for (first, out) in columns.clone().step_by(GROUP).zip(out) {
+        group(format, weights, row_bytes, x, first..columns.end.min(first + GROUP), out);
+    }
+}
+
+fn group(
+    format: &Format,
+    weights: &[u8],
+    row_bytes: usize,
+    x: &Activations,
+    columns: Range<usize>,
+    out: &mut [f32],
+) {
+    let rows = weights.chunks_exact(row_bytes).take(TILE_ROWS).enumerate();
+    let mut results = [0.0; GROUP];
+    let results = &mut results[..columns.len()];
+    let mut store = |row: usize, results: &[f32]| {
+        for (out, result) in out.chunks_exact_mut(TILE_ROWS).zip(results) {
+            out[row] = *result;
+        }
+    };
     match format.unpack {
         Unpack::Float(unpack) => {
-            rows.for_each(|(row, out)| {
-                row_float(unpack, format.block_bytes, row, x, columns.clone(), out)
-            });
+            for (r, row) in rows {
+                row_float(unpack, format.block_bytes, row, x, columns.clone(), results);
+                store(r, results);
+            }
         }
         Unpack::Block32 { unpack, has_min } => {
-            let mut views = [Column32::default(); MAX_COLUMNS];
+            let mut views = [Column32::default(); GROUP];
             views.iter_mut().zip(columns).for_each(|(view, column)| *view = x.column32(column));
-            rows.for_each(|(row, out)| {
-                row32(unpack, has_min, row.chunks_exact(format.block_bytes), &views, out)
-            });
+            for (r, row) in rows {
+                row32(unpack, has_min, row.chunks_exact(format.block_bytes), &views, results);
+                store(r, results);
+            }
         }
         Unpack::Block256 { unpack, has_min } => {
-            let mut views = [Column256::default(); MAX_COLUMNS];
+            let mut views = [Column256::default(); GROUP];
             views.iter_mut().zip(columns).for_each(|(view, column)| *view = x.column256(column));
             let mut w = Super::default();
-            rows.for_each(|(row, out)| {
-                row256(unpack, has_min, row.chunks_exact(format.block_bytes), &mut w, &views, out);
-            });
+            for (r, row) in rows {
+                let blocks = row.chunks_exact(format.block_bytes);
+                row256(unpack, has_min, blocks, &mut w, &views, results);
+                store(r, results);
+            }
         }
     }
 }
@@ -99,7 +125,7 @@ fn row_float(
     columns: Range<usize>,
     out: &mut [f32],
 ) {
-    let mut sums = [[0.0; LANES]; MAX_COLUMNS];
+    let mut sums = [[0.0; LANES]; GROUP];
     for (i, part) in row.chunks(LANES * element_bytes).enumerate() {
         let mut w = [0.0; LANES];
         unpack(part, &mut w);
@@ -126,7 +152,7 @@ fn row32<'w>(
     unpack: fn(&[u8], &mut [i8; 32]) -> (f32, f32),
     has_min: bool,
     blocks: impl Iterator<Item = &'w [u8]>,
-    views: &[Column32<'_>; MAX_COLUMNS],
+    views: &[Column32<'_>; GROUP],
     out: &mut [f32],
 ) {
     out.fill(0.0);
@@ -156,7 +182,7 @@ fn row256<'w>(
     has_min: bool,
     blocks: impl Iterator<Item = &'w [u8]>,
     w: &mut Super,
-    views: &[Column256<'_>; MAX_COLUMNS],
+    views: &[Column256<'_>; GROUP],
     out: &mut [f32],
 ) {
     out.fill(0.0);
@@ -213,11 +239,13 @@ fn wide_sums(w: &Super, q: &[i16; 256], sums: &[i32; 16], steps: &[u8; 8]) -> (f
 /// The exact dot product of small integers: pairs of 16 bits are what every instruction set multiplies best.
 #[inline(always)]
 fn dot_integers<const N: usize>(w: &[i16; N], q: &[i16; N]) -> i32 {
-    let mut sum = 0;
-    for i in 0..N {
-        sum += i32::from(w[i]) * i32::from(q[i]);
+    let mut lanes = [0; 8];
+    for (w, q) in w.as_chunks::<8>().0.iter().zip(q.as_chunks::<8>().0) {
+        for i in 0..8 {
+            lanes[i] += i32::from(w[i]) * i32::from(q[i]);
+        }
     }
-    sum
+    lanes.iter().sum()
 }
 
 #[cfg(test)]

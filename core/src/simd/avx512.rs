@@ -1,0 +1,158 @@
+//! x86-64 with AVX-512 F, BW, DQ, VL and VNNI: sixteen rows in a register, `vpdpbusd` on unsigned weights.
+//!
+//! # Safety
+//!
+//! Every intrinsic here runs only below the entry points that `isa!` makes, whose table is chosen for a CPU that has the
+//! instructions.
+#![allow(unsafe_code)]
+#![expect(clippy::undocumented_unsafe_blocks, reason = "one reason for all intrinsics, above")]
+
+use core::arch::x86_64::*;
+use core::ops::Range;
+
+use super::avx2::sum_eight;
+use super::float_rows::{self, Floats16};
+use super::lanes::{Lanes, Run};
+use super::x86::{dword, operations, words};
+use super::{Isa, Kernels, floats, panels};
+use crate::activations::{Activations, Kind, Layout};
+use crate::error::SessionError;
+use crate::platform::Feature;
+use crate::quant::{FloatFormat, Format, Format32, Format256, kernels};
+
+pub(super) static KERNELS: Kernels = Kernels {
+    name: "avx512",
+    needs: &[Feature::Avx512],
+    prepare,
+    rows: &kernels::<Avx512>(),
+    floats: &floats::x86::AVX512,
+};
+
+/// Sixteen lanes.
+#[derive(Clone, Copy)]
+struct Zmm(__m512i);
+
+/// Sixteen bytes of four rows.
+///
+/// # Safety
+///
+/// Four times 16 bytes, `stride` bytes apart, can be read.
+#[inline(always)]
+unsafe fn load(first: *const u8, stride: usize) -> __m512i {
+    unsafe {
+        let x = _mm512_castsi128_si512(_mm_loadu_si128(first.cast()));
+        let x = _mm512_inserti32x4::<1>(x, _mm_loadu_si128(first.add(stride).cast()));
+        let x = _mm512_inserti32x4::<2>(x, _mm_loadu_si128(first.add(2 * stride).cast()));
+        _mm512_inserti32x4::<3>(x, _mm_loadu_si128(first.add(3 * stride).cast()))
+    }
+}
+
+/// Half-precision floats.
+#[inline(always)]
+unsafe fn halves(lanes: &[u16; 16]) -> __m512 {
+    unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(lanes.as_ptr().cast())) }
+}
+
+impl Lanes for Zmm {
+    operations! {
+        Zmm, 16, __m512;
+        load, _mm512_loadu_si512, _mm512_and_si512, _mm512_or_si512, _mm512_xor_si512, _mm512_sll_epi32, _mm512_srl_epi32;
+        _mm512_add_epi32, _mm512_sub_epi32, _mm512_mullo_epi32, _mm512_sub_epi16, _mm512_set1_epi32;
+        _mm512_shuffle_epi8, _mm512_broadcast_i32x4, _mm512_unpacklo_epi32, _mm512_unpackhi_epi32, _mm512_unpacklo_epi64, _mm512_unpackhi_epi64;
+        _mm512_cvtepi32_ps, _mm512_set1_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps;
+        _mm512_loadu_ps, _mm512_storeu_ps
+    }
+
+    const UNSIGNED: bool = true;
+
+    #[inline(always)]
+    fn dot_bytes<const MAX: u32>(self, w: Run<Self>, x: &[i8; 16]) -> Self {
+        let (x, _) = x.as_chunks::<4>();
+        let mut sum = self.0;
+        for (w, &x) in w.0.iter().zip(x) {
+            sum = unsafe { _mm512_dpbusd_epi32(sum, w.0, _mm512_set1_epi32(dword(x))) };
+        }
+        Zmm(sum)
+    }
+
+    #[inline(always)]
+    fn dot_words(self, pair: Self, x: [i16; 2]) -> Self {
+        Zmm(unsafe { _mm512_dpwssd_epi32(self.0, pair.0, _mm512_set1_epi32(words(x))) })
+    }
+
+    #[inline(always)]
+    fn wide_to_floats(high: Self, low: Self) -> __m512 {
+        unsafe {
+            let first = wide_floats(_mm512_castsi512_si256(high.0), _mm512_castsi512_si256(low.0));
+            let (high, low) =
+                (_mm512_extracti64x4_epi64::<1>(high.0), _mm512_extracti64x4_epi64::<1>(low.0));
+            _mm512_insertf32x8::<1>(_mm512_castps256_ps512(first), wide_floats(high, low))
+        }
+    }
+
+    #[inline(always)]
+    fn half_to_floats(self) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(self.0)) }
+    }
+}
+
+/// 255·`high` + `low`: exact in 53 bits, so that the only rounding is the last step.
+#[inline(always)]
+unsafe fn wide_floats(high: __m256i, low: __m256i) -> __m256 {
+    unsafe {
+        let high = _mm512_mul_pd(_mm512_cvtepi32_pd(high), _mm512_set1_pd(255.0));
+        _mm512_cvtpd_ps(_mm512_add_pd(high, _mm512_cvtepi32_pd(low)))
+    }
+}
+
+/// Sixteen floats.
+#[derive(Clone, Copy)]
+struct Floats(__m512);
+
+impl Floats16 for Floats {
+    #[inline(always)]
+    fn zero() -> Self {
+        Floats(unsafe { _mm512_setzero_ps() })
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32; 16]) -> Self {
+        Floats(unsafe { _mm512_loadu_ps(from.as_ptr()) })
+    }
+
+    #[inline(always)]
+    fn load_f32(from: &[u8; 64]) -> Self {
+        Floats(unsafe { _mm512_loadu_ps(from.as_ptr().cast()) })
+    }
+
+    #[inline(always)]
+    fn load_f16(from: &[u8; 32]) -> Self {
+        Floats(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())) })
+    }
+
+    #[inline(always)]
+    fn load_bf16(from: &[u8; 32]) -> Self {
+        Floats(unsafe {
+            let words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words))
+        })
+    }
+
+    #[inline(always)]
+    fn add_product(self, a: Self, b: Self) -> Self {
+        Floats(unsafe { _mm512_add_ps(self.0, _mm512_mul_ps(a.0, b.0)) })
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        unsafe {
+            let low = _mm512_castps512_ps256(self.0);
+            sum_eight(_mm256_add_ps(low, _mm512_extractf32x8_ps::<1>(self.0)))
+        }
+    }
+}
+
+super::isa! {
+    /// The kernels' entry points.
+    Avx512: Zmm, Floats, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,f16c"
+}
