@@ -2,11 +2,11 @@
 
 use alloc::vec::Vec;
 
-use crate::activations::{Activations, Kind};
+use crate::activations::Activations;
 use crate::attention::{Attention, attend};
 use crate::error::{Error, SessionError, TokenizerError};
 use crate::kv::{KvCache, KvType};
-use crate::matmul::{Matrix, matmul};
+use crate::matmul::{MOST_PRODUCTS, Product, matmul};
 use crate::model::{Layer, Model, Projection, Vector};
 use crate::platform::{Platform, Threads};
 use crate::simd::Kernels;
@@ -318,18 +318,23 @@ impl<'a, S: WeightSource<'a>> Run<'_, '_, S> {
         x: &[f32],
         targets: &mut [(&Projection, &mut Vec<f32>)],
     ) -> Result<(), Error> {
-        let mut prepared: Option<(Kind, bool)> = None;
-        for (projection, y) in targets {
-            let wanted = (projection.matrix.format.activations(), projection.wide);
-            if prepared != Some(wanted) {
+        let kind = |projection: &Projection| (projection.matrix.format.activations(), projection.wide);
+        for alike in targets.chunk_by_mut(|a, b| kind(a.0) == kind(b.0)) {
+            if let [(projection, _), ..] = alike {
                 self.prepare(projection, x)?;
-                prepared = Some(wanted);
             }
-            self.multiply(&projection.matrix, y)?;
-            if let Some(bias) = projection.bias {
-                let bias = self.model.vector(bias);
-                let add = self.kernels.floats.add;
-                each_column(self.threads, y, bias.len(), |_, row| add(row, bias));
+            {
+                // No layer has more than three projections of one input.
+                let products =
+                    alike.iter_mut().map(|(projection, y)| Product { matrix: projection.matrix, y });
+                let mut products: heapless::Vec<_, MOST_PRODUCTS> = products.collect();
+                matmul(self.kernels, self.threads, self.source, self.activations, &mut products)?;
+            }
+            for (projection, y) in alike {
+                if let Some(bias) = projection.bias {
+                    let (bias, add) = (self.model.vector(bias), self.kernels.floats.add);
+                    each_column(self.threads, y, bias.len(), |_, row| add(row, bias));
+                }
             }
         }
         Ok(())
@@ -340,10 +345,6 @@ impl<'a, S: WeightSource<'a>> Run<'_, '_, S> {
         let kind = projection.matrix.format.activations();
         let wide = if projection.wide { usize::MAX } else { usize::from(self.first_position == 0) };
         Ok(self.kernels.prepare(self.activations, kind, projection.matrix.columns, x, wide)?)
-    }
-
-    fn multiply(&mut self, matrix: &Matrix, y: &mut [f32]) -> Result<(), Error> {
-        Ok(matmul(self.kernels, self.threads, self.source, matrix, self.activations, y)?)
     }
 
     /// y = the RMS norm of x, token by token.

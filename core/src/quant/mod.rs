@@ -7,6 +7,7 @@
 mod kscale;
 
 use crate::activations::Kind;
+use crate::simd::float_rows::Floats16;
 use crate::simd::lanes::{Block32, Blocks, Header, Lanes, Run};
 use crate::simd::{Isa, RowsFn, portable};
 
@@ -134,6 +135,8 @@ pub(crate) trait FloatFormat: 'static {
     type Element: Block;
     /// The element's value.
     fn value(element: &Self::Element) -> f32;
+    /// The values of sixteen elements.
+    fn lanes<L: Floats16>(elements: &[u8]) -> L;
 }
 
 /// A format of blocks of 32.

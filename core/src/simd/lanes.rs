@@ -48,6 +48,9 @@ pub(crate) trait Lanes: Copy {
     /// [`ROWS`](Self::ROWS) times 2 bytes, `stride` bytes apart, can be read.
     unsafe fn load_half(first: *const u8, stride: usize) -> Self::Floats;
 
+    /// Asks for the bytes around an address, which need not exist.
+    fn prefetch(at: *const u8);
+
     /// The same in every lane.
     fn splat(x: u32) -> Self;
     /// Bits in both.

@@ -8,11 +8,16 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub mod cpu;
+pub(crate) mod float_rows;
 pub mod floats;
 pub(crate) mod lanes;
 mod panels;
 pub mod portable;
+#[cfg(target_arch = "x86_64")]
+mod sse41;
 pub mod tiles;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use core::ops::Range;
 
@@ -94,6 +99,8 @@ static ALL: &[&Kernels] = &[
     &avx512::KERNELS,
     #[cfg(target_arch = "x86_64")]
     &avx2::KERNELS,
+    #[cfg(target_arch = "x86_64")]
+    &sse41::KERNELS,
     &PORTABLE,
 ];
 
@@ -152,9 +159,10 @@ pub(crate) trait Isa {
     );
 }
 
-/// Compiles the loops for an instruction set: a type for its [`Isa`], its [`Lanes`](lanes::Lanes), its features.
+/// Compiles the loops for an instruction set: a type for its [`Isa`], its [`Lanes`](lanes::Lanes), its
+/// [`Floats16`](float_rows::Floats16), its features.
 macro_rules! isa {
-    ($(#[$doc:meta])* $isa:ident: $lanes:ident, $features:literal) => {
+    ($(#[$doc:meta])* $isa:ident: $lanes:ident, $floats:ident, $features:literal) => {
         $(#[$doc])*
         struct $isa;
 
@@ -176,7 +184,7 @@ macro_rules! isa {
                     columns: Range<usize>,
                     out: &mut [f32],
                 ) {
-                    portable::rows(format, weights, row_bytes, x, columns, out);
+                    float_rows::rows::<$floats, F>(format, weights, row_bytes, x, columns, out);
                 }
                 // SAFETY: the table is chosen for a CPU that has the features.
                 unsafe { run::<F>(format, weights, row_bytes, x, columns, out) }

@@ -26,6 +26,18 @@ struct Part<'t> {
 }
 
 impl Part<'_> {
+    /// Asks for bytes of the next part, which follows these rows: it is read row by row at the same time, and no hardware
+    /// sees a stream in that. Share `index` of those that have `bytes` bytes a row; small ones, since a burst of requests
+    /// keeps the loads of this part waiting.
+    #[inline(always)]
+    fn prefetch<L: Lanes>(&self, index: usize, bytes: usize) {
+        let share = L::ROWS * bytes;
+        let start = L::ROWS * self.stride + index * share;
+        for offset in (0..share).step_by(64) {
+            L::prefetch(self.first.wrapping_add(start + offset));
+        }
+    }
+
     /// Where the results of a column go.
     #[inline(always)]
     fn column(&mut self, column: usize) -> &mut [f32] {
@@ -71,13 +83,6 @@ fn part_of(planes: &Planes, offset: usize, columns: &Range<usize>) -> Range<usiz
     start..columns.end.saturating_sub(offset).clamp(start, planes.tokens)
 }
 
-/// Splits `columns` into groups of `L::COLUMNS`.
-#[inline(always)]
-fn groups<const N: usize>(columns: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
-    let end = columns.end;
-    columns.step_by(N).map(move |first| (first, N.min(end - first)))
-}
-
 // ---- Blocks of 32 ----
 
 /// Rows of a tile times columns, for a format of blocks of 32; `out` takes `[column][TILE_ROWS]`.
@@ -118,52 +123,48 @@ fn ready32<L: Lanes, F: Format32>(mut block: Block32<L>) -> Block32<L> {
     block
 }
 
-/// Σ (q − bias)·x of a block.
+/// total + Σ w·x over a run.
 #[inline(always)]
-fn dot32<L: Lanes, F: Format32>(q: &[Run<L>; 2], bytes: &[i8; 64], sum: i32) -> L {
-    let x = bytes.as_chunks::<16>().0;
-    let (high, low) = if L::UNSIGNED && F::MAX == 128 {
-        (
-            L::splat(0).dot_bytes::<255>(q[0], &x[0]).dot_bytes::<255>(q[1], &x[1]),
-            L::splat(sum.wrapping_mul(-128) as u32)
-                .dot_bytes::<255>(q[0], &x[2])
-                .dot_bytes::<255>(q[1], &x[3]),
-        )
-    } else {
-        let bias = L::splat(sum.wrapping_mul(-F::BIAS) as u32);
-        match F::MAX {
-            0..=15 => (
-                L::splat(0).dot_bytes::<15>(q[0], &x[0]).dot_bytes::<15>(q[1], &x[1]),
-                bias.dot_bytes::<15>(q[0], &x[2]).dot_bytes::<15>(q[1], &x[3]),
-            ),
-            16..=31 => (
-                L::splat(0).dot_bytes::<31>(q[0], &x[0]).dot_bytes::<31>(q[1], &x[1]),
-                bias.dot_bytes::<31>(q[0], &x[2]).dot_bytes::<31>(q[1], &x[3]),
-            ),
-            _ => (
-                L::splat(0).dot_bytes::<128>(q[0], &x[0]).dot_bytes::<128>(q[1], &x[1]),
-                bias.dot_bytes::<128>(q[0], &x[2]).dot_bytes::<128>(q[1], &x[3]),
-            ),
-        }
-    };
-    high.shl::<8>().sub(high).add(low)
+fn dot_run32<L: Lanes, F: Format32>(total: L, w: Run<L>, x: &[i8; 16]) -> L {
+    if L::UNSIGNED && F::MAX == 128 {
+        return total.dot_bytes::<255>(w, x);
+    }
+    match F::MAX {
+        0..=15 => total.dot_bytes::<15>(w, x),
+        16..=31 => total.dot_bytes::<31>(w, x),
+        _ => total.dot_bytes::<128>(w, x),
+    }
 }
 
-/// total + x_scale·(scale·Σ + min·Σx).
+/// totals + x_scale·(scale·Σ(q − bias)·x + min·Σx) for a block and `C` columns from number `place` on.
 #[inline(always)]
-fn add32<L: Lanes, F: Format32>(
-    total: L::Floats,
+fn add32<L: Lanes, F: Format32, const C: usize>(
+    totals: &mut [L::Floats; C],
     block: &Block32<L>,
     planes: &Planes,
     place: usize,
-) -> L::Floats {
-    let (bytes, sum) = (&planes.bytes.as_chunks::<64>().0[place], planes.sums[place]);
-    let dot = dot32::<L, F>(&block.q, bytes, sum);
-    let mut t = L::mul_floats(block.scale, dot.to_floats());
-    if F::HAS_MIN {
-        t = L::add_floats(t, L::mul_floats(block.min, L::splat_float(sum as f32)));
+) {
+    let bias = if L::UNSIGNED && F::MAX == 128 { 128 } else { F::BIAS };
+    let bytes = &planes.bytes.as_chunks::<16>().0.as_chunks::<4>().0[place..place + C];
+    let sums = &planes.sums[place..place + C];
+    let (mut high, mut low) = ([L::splat(0); C], [L::splat(0); C]);
+    for (low, sum) in low.iter_mut().zip(sums) {
+        *low = L::splat(sum.wrapping_mul(-bias) as u32);
     }
-    L::add_floats(total, L::mul_floats(L::splat_float(planes.scales[place]), t))
+    for (r, run) in block.q.iter().enumerate() {
+        for (c, x) in bytes.iter().enumerate() {
+            high[c] = dot_run32::<L, F>(high[c], *run, &x[r]);
+            low[c] = dot_run32::<L, F>(low[c], *run, &x[2 + r]);
+        }
+    }
+    for (c, total) in totals.iter_mut().enumerate() {
+        let dot = high[c].shl::<8>().sub(high[c]).add(low[c]);
+        let mut t = L::mul_floats(block.scale, dot.to_floats());
+        if F::HAS_MIN {
+            t = L::add_floats(t, L::mul_floats(block.min, L::splat_float(sums[c] as f32)));
+        }
+        *total = L::add_floats(*total, L::mul_floats(L::splat_float(planes.scales[place + c]), t));
+    }
 }
 
 /// One column, from the file's bytes.
@@ -178,15 +179,16 @@ unsafe fn direct32<L: Lanes, F: Format32>(
     planes: &Planes,
     column: usize,
 ) {
-    let mut total = L::splat_float(0.0);
+    let mut total = [L::splat_float(0.0)];
     for b in 0..blocks {
+        part.prefetch::<L>(b, F::Block::BYTES);
         // SAFETY: b is one of the blocks.
         let block =
             unsafe { Blocks::new(part.first.add(b * F::Block::BYTES), part.stride, F::Block::BYTES) };
         let block = ready32::<L, F>(F::lanes(&block));
-        total = add32::<L, F>(total, &block, planes, b * planes.tokens + column);
+        add32::<L, F, 1>(&mut total, &block, planes, b * planes.tokens + column);
     }
-    L::store_floats(total, part.column(column));
+    L::store_floats(total[0], part.column(column));
 }
 
 /// Blocks of 32 that are unpacked together.
@@ -215,15 +217,40 @@ unsafe fn panel32<L: Lanes, F: Format32>(
             let block = unsafe { Blocks::new(part.first.add(at), part.stride, F::Block::BYTES) };
             *out = ready32::<L, F>(F::lanes(&block));
         }
-        for column in columns.clone() {
-            let start = if first == 0 { zero } else { L::load_floats(part.column(column)) };
-            let mut total = start;
-            for (b, block) in panel[..count].iter().enumerate() {
-                total = add32::<L, F>(total, block, planes, (first + b) * planes.tokens + column);
-            }
-            L::store_floats(total, part.column(column));
+        let panel = &panel[..count];
+        let mut column = columns.start;
+        while column < columns.end {
+            column += match columns.end - column {
+                8.. if L::ROWS == 16 => columns32::<L, F, 8>(part, panel, first, planes, column),
+                4.. => columns32::<L, F, 4>(part, panel, first, planes, column),
+                _ => columns32::<L, F, 1>(part, panel, first, planes, column),
+            };
         }
     }
+}
+
+/// The blocks of a panel, of which the first is number `first`, times `C` columns; returns their number.
+#[inline(always)]
+fn columns32<L: Lanes, F: Format32, const C: usize>(
+    part: &mut Part<'_>,
+    panel: &[Block32<L>],
+    first: usize,
+    planes: &Planes,
+    column: usize,
+) -> usize {
+    let mut totals = [L::splat_float(0.0); C];
+    if first > 0 {
+        for (c, total) in totals.iter_mut().enumerate() {
+            *total = L::load_floats(part.column(column + c));
+        }
+    }
+    for (b, block) in panel.iter().enumerate() {
+        add32::<L, F, C>(&mut totals, block, planes, (first + b) * planes.tokens + column);
+    }
+    for (c, total) in totals.iter().enumerate() {
+        L::store_floats(*total, part.column(column + c));
+    }
+    C
 }
 
 // ---- Superblocks of 256 ----
@@ -255,13 +282,6 @@ pub(crate) unsafe fn rows256<L: Lanes, F: Format256>(
             }
         }
     }
-}
-
-/// The integers of a superblock, before the floats: Σ scales·steps·Σwx and Σ mins·steps·Σx of each plane.
-#[derive(Clone, Copy)]
-struct Sums<L, const N: usize> {
-    product: [L; N],
-    mins: [L; N],
 }
 
 /// The run of a superblock that is number `j` of unit `unit`.
@@ -302,69 +322,66 @@ fn dot_run<L: Lanes, F: Format256>(total: L, w: Run<L>, x: &[i8; 16]) -> L {
     }
 }
 
-/// Adds the products of four runs, which begin with `first` and are `1 + F::STRIDED` apart.
+/// Where the integers and steps of a column's superblock lie.
+type Column<'x> = (&'x [[i8; 16]; 16], &'x [[i16; 4]; 8]);
+
+/// Adds the products of a unit's four runs with some columns: group after group, so that its weights stay in registers.
 #[inline(always)]
-fn add_unit<L: Lanes, F: Format256>(
-    product: L,
+fn add_unit<L: Lanes, F: Format256, const C: usize>(
+    products: &mut [L; C],
     runs: &[Run<L>; 4],
     unit: usize,
     scales: &Pairs<L>,
-    x: &[[i8; 16]; 16],
-    steps: &[[i16; 4]; 8],
-) -> L {
-    let mut product = product;
+    columns: &[Column<'_>; C],
+) {
     if F::GROUP32 && !F::STRIDED {
         for half in 0..2 {
             let run = 4 * unit + 2 * half;
-            let dot = dot_run::<L, F>(L::splat(0), runs[2 * half], &x[run]);
-            let dot = dot_run::<L, F>(dot, runs[2 * half + 1], &x[run + 1]);
-            let [step, zero, ..] = steps[run / 2];
-            let factor = L::splat(0).dot_words(scales.0[run / 2], [step, zero]);
-            product = product.add(dot.mul(factor));
+            for (product, (x, steps)) in products.iter_mut().zip(columns) {
+                let dot = dot_run::<L, F>(L::splat(0), runs[2 * half], &x[run]);
+                let dot = dot_run::<L, F>(dot, runs[2 * half + 1], &x[run + 1]);
+                let [step, zero, ..] = steps[run / 2];
+                let factor = L::splat(0).dot_words(scales.0[run / 2], [step, zero]);
+                *product = product.add(dot.mul(factor));
+            }
         }
     } else {
-        for (j, run_weights) in runs.iter().enumerate() {
+        for (j, weights) in runs.iter().enumerate() {
             let run = run_index::<F>(unit, j);
-            let dot = dot_run::<L, F>(L::splat(0), *run_weights, &x[run]);
-            let [even, zero, zero_too, odd] = steps[run / 2];
-            let step = if run % 2 == 0 { [even, zero] } else { [zero_too, odd] };
-            let factor = L::splat(0).dot_words(scales.0[run / 2], step);
-            product = product.add(dot.mul(factor));
+            for (product, (x, steps)) in products.iter_mut().zip(columns) {
+                let dot = dot_run::<L, F>(L::splat(0), *weights, &x[run]);
+                let [even, zero, zero_too, odd] = steps[run / 2];
+                let step = if run.is_multiple_of(2) { [even, zero] } else { [zero_too, odd] };
+                let factor = L::splat(0).dot_words(scales.0[run / 2], step);
+                *product = product.add(dot.mul(factor));
+            }
         }
     }
-    product
 }
 
-/// What does not need the weights: the subtrahends, and the weights' bias.
+/// What the bias of the weights adds to a plane's products, and Σ mins·steps·Σx.
 #[inline(always)]
-fn start_sums<L: Lanes, F: Format256, const N: usize>(
-    header: &Header<L>,
-    planes: &Planes,
-    place: usize,
-) -> Sums<L, N> {
-    let mut sums = Sums { product: [L::splat(0); N], mins: [L::splat(0); N] };
-    for n in 0..N {
-        let pairs = planes.sums16[place * N + n].as_chunks::<2>().0;
-        if bias256::<L, F>() != 0 {
-            let mut biased = L::splat(0);
-            for (scales, &pair) in header.scales.0.iter().zip(pairs) {
-                biased = biased.dot_words(*scales, pair);
-            }
-            sums.product[n] = biased.mul(L::splat(bias256::<L, F>().wrapping_neg() as u32));
+fn start_sums<L: Lanes, F: Format256>(header: &Header<L>, sums: &[i16; 16]) -> (L, L) {
+    let pairs = sums.as_chunks::<2>().0;
+    let (mut product, mut mins) = (L::splat(0), L::splat(0));
+    if bias256::<L, F>() != 0 {
+        for (scales, &pair) in header.scales.0.iter().zip(pairs) {
+            product = product.dot_words(*scales, pair);
         }
-        if F::HAS_MIN {
-            for (mins, &pair) in header.mins.0.iter().zip(pairs) {
-                sums.mins[n] = sums.mins[n].dot_words(*mins, pair);
-            }
+        product = product.mul(L::splat(bias256::<L, F>().wrapping_neg() as u32));
+    }
+    if F::HAS_MIN {
+        for (subtrahends, &pair) in header.mins.0.iter().zip(pairs) {
+            mins = mins.dot_words(*subtrahends, pair);
         }
     }
-    sums
+    (product, mins)
 }
 
 /// An integer of one or two planes, rounded once.
 #[inline(always)]
-fn to_floats<L: Lanes, const N: usize>(planes: &[L; N]) -> L::Floats {
-    match planes[..] {
+fn to_floats<L: Lanes>(planes: &[L]) -> L::Floats {
+    match *planes {
         [high, low] => L::wide_to_floats(high, low),
         _ => planes[0].to_floats(),
     }
@@ -372,15 +389,16 @@ fn to_floats<L: Lanes, const N: usize>(planes: &[L; N]) -> L::Floats {
 
 /// total + x_scale·(scale·product − min·mins).
 #[inline(always)]
-fn add256<L: Lanes, F: Format256, const N: usize>(
+fn add256<L: Lanes, F: Format256>(
     total: L::Floats,
     header: &Header<L>,
-    sums: &Sums<L, N>,
+    products: &[L],
+    mins: &[L],
     x_scale: f32,
 ) -> L::Floats {
-    let mut t = L::mul_floats(header.scale, to_floats(&sums.product));
+    let mut t = L::mul_floats(header.scale, to_floats(products));
     if F::HAS_MIN {
-        t = L::sub_floats(t, L::mul_floats(header.min, to_floats(&sums.mins)));
+        t = L::sub_floats(t, L::mul_floats(header.min, to_floats(mins)));
     }
     L::add_floats(total, L::mul_floats(L::splat_float(x_scale), t))
 }
@@ -405,22 +423,17 @@ unsafe fn direct256<L: Lanes, F: Format256, const N: usize>(
             unsafe { Blocks::new(part.first.add(b * F::Block::BYTES), part.stride, F::Block::BYTES) };
         let place = b * planes.tokens + column;
         let header = F::header(&block);
-        let mut sums = start_sums::<L, F, N>(&header, planes, place);
-        for unit in 0..4 {
-            let runs = ready256::<L, F>(F::lanes(&block, unit));
-            for (n, product) in sums.product.iter_mut().enumerate() {
-                let x = planes.bytes.as_chunks::<16>().0.as_chunks::<16>().0;
-                *product = add_unit::<L, F>(
-                    *product,
-                    &runs,
-                    unit,
-                    &header.scales,
-                    &x[place * N + n],
-                    &planes.steps[place],
-                );
-            }
+        let columns = columns::<N>(planes, place * N, N);
+        let (mut products, mut mins) = ([L::splat(0); N], [L::splat(0); N]);
+        for n in 0..N {
+            (products[n], mins[n]) = start_sums::<L, F>(&header, &planes.sums16[place * N + n]);
         }
-        total = add256::<L, F, N>(total, &header, &sums, planes.scales[place]);
+        for unit in 0..4 {
+            part.prefetch::<L>(4 * b + unit, F::Block::BYTES.div_ceil(4));
+            let runs = ready256::<L, F>(F::lanes(&block, unit));
+            add_unit::<L, F, N>(&mut products, &runs, unit, &header.scales, &columns);
+        }
+        total = add256::<L, F>(total, &header, &products, &mins, planes.scales[place]);
     }
     L::store_floats(total, part.column(column + offset));
 }
@@ -455,22 +468,35 @@ unsafe fn panel256<L: Lanes, F: Format256>(
                 ready256::<L, F>(F::lanes(&block, 3)),
             ],
         };
+        // Two planes of one vector are two columns.
         for column in wide.clone() {
-            columns256::<L, F, 2, 1>(part, &panel, b, two, column, wide_offset);
+            columns256::<L, F, 2, 2>(part, &panel, b, two, column, wide_offset);
         }
-        for (column, count) in groups::<4>(narrow.clone()) {
-            if count == 4 {
-                columns256::<L, F, 1, 4>(part, &panel, b, one, column, narrow_offset);
-            } else {
-                for column in column..column + count {
-                    columns256::<L, F, 1, 1>(part, &panel, b, one, column, narrow_offset);
+        let mut column = narrow.start;
+        while column < narrow.end {
+            column += match narrow.end - column {
+                8.. if L::ROWS == 16 => {
+                    columns256::<L, F, 1, 8>(part, &panel, b, one, column, narrow_offset)
                 }
-            }
+                4.. => columns256::<L, F, 1, 4>(part, &panel, b, one, column, narrow_offset),
+                _ => columns256::<L, F, 1, 1>(part, &panel, b, one, column, narrow_offset),
+            };
         }
     }
 }
 
-/// One superblock's panel times `C` columns of `N` planes.
+/// The integers and steps of `C` planes from number `first` on, of vectors with `N` planes each.
+#[inline(always)]
+fn columns<const C: usize>(planes: &Planes, first: usize, n: usize) -> [Column<'_>; C] {
+    let x = planes.bytes.as_chunks::<16>().0.as_chunks::<16>().0;
+    let mut columns = [(&x[first], &planes.steps[first / n]); C];
+    for (c, column) in columns.iter_mut().enumerate() {
+        *column = (&x[first + c], &planes.steps[(first + c) / n]);
+    }
+    columns
+}
+
+/// One superblock's panel times `C` planes of vectors with `N` planes; returns the number of vectors.
 #[inline(always)]
 fn columns256<L: Lanes, F: Format256, const N: usize, const C: usize>(
     part: &mut Part<'_>,
@@ -479,31 +505,21 @@ fn columns256<L: Lanes, F: Format256, const N: usize, const C: usize>(
     planes: &Planes,
     first: usize,
     offset: usize,
-) {
-    let x = planes.bytes.as_chunks::<16>().0.as_chunks::<16>().0;
+) -> usize {
     let place = b * planes.tokens + first;
-    let mut sums = [Sums { product: [L::splat(0); N], mins: [L::splat(0); N] }; C];
-    for (c, sums) in sums.iter_mut().enumerate() {
-        *sums = start_sums::<L, F, N>(&panel.header, planes, place + c);
+    let columns = columns::<C>(planes, place * N, N);
+    let (mut products, mut mins) = ([L::splat(0); C], [L::splat(0); C]);
+    for c in 0..C {
+        (products[c], mins[c]) = start_sums::<L, F>(&panel.header, &planes.sums16[place * N + c]);
     }
     for (unit, runs) in panel.runs.iter().enumerate() {
-        for (c, sums) in sums.iter_mut().enumerate() {
-            for (n, product) in sums.product.iter_mut().enumerate() {
-                *product = add_unit::<L, F>(
-                    *product,
-                    runs,
-                    unit,
-                    &panel.header.scales,
-                    &x[(place + c) * N + n],
-                    &planes.steps[place + c],
-                );
-            }
-        }
+        add_unit::<L, F, C>(&mut products, runs, unit, &panel.header.scales, &columns);
     }
-    for (c, sums) in sums.iter().enumerate() {
+    for (c, (products, mins)) in products.chunks_exact(N).zip(mins.chunks_exact(N)).enumerate() {
         let out = part.column(first + c + offset);
         let total = if b == 0 { L::splat_float(0.0) } else { L::load_floats(out) };
-        let total = add256::<L, F, N>(total, &panel.header, sums, planes.scales[place + c]);
+        let total = add256::<L, F>(total, &panel.header, products, mins, planes.scales[place + c]);
         L::store_floats(total, out);
     }
+    C / N
 }

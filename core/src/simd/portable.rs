@@ -239,11 +239,13 @@ fn wide_sums(w: &Super, q: &[i16; 256], sums: &[i32; 16], steps: &[u8; 8]) -> (f
 /// The exact dot product of small integers: pairs of 16 bits are what every instruction set multiplies best.
 #[inline(always)]
 fn dot_integers<const N: usize>(w: &[i16; N], q: &[i16; N]) -> i32 {
-    let mut sum = 0;
-    for i in 0..N {
-        sum += i32::from(w[i]) * i32::from(q[i]);
+    let mut lanes = [0; 8];
+    for (w, q) in w.as_chunks::<8>().0.iter().zip(q.as_chunks::<8>().0) {
+        for i in 0..8 {
+            lanes[i] += i32::from(w[i]) * i32::from(q[i]);
+        }
     }
-    sum
+    lanes.iter().sum()
 }
 
 #[cfg(test)]

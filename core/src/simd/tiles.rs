@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! [`Tiles`] holds the exclusive borrow of the output for its whole life. An atomic counter gives each tile index out
-//! once, and two tiles never share an element, so each [`Tile`] is the only way to its elements.
+//! [`Tiles`] holds the exclusive borrow of the output for its whole life. An atomic counter gives each row out once, so two
+//! tiles never share an element, and each [`Tile`] is the only way to its elements.
 #![allow(unsafe_code)]
 
 use core::marker::PhantomData;
@@ -11,6 +11,9 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::platform::Threads;
+
+/// Most tiles that are taken together.
+const MOST_TILES: usize = 16;
 
 /// A matrix `[column][row]` of floats, cut into tiles of some rows and some or all columns.
 #[derive(Debug)]
@@ -28,7 +31,7 @@ pub struct Tiles<'y> {
 // SAFETY: threads share only the counter; elements are reached through tiles, each of which one thread holds.
 unsafe impl Sync for Tiles<'_> {}
 
-/// Some rows of some columns.
+/// Some rows of some columns: one tile, or several that follow each other.
 #[derive(Debug)]
 pub struct Tile<'t> {
     tiles: &'t Tiles<'t>,
@@ -62,7 +65,22 @@ impl<'y> Tiles<'y> {
 
     /// The next tile that nobody has taken; all of some columns are taken before the next ones.
     pub fn take(&self) -> Option<Tile<'_>> {
-        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        self.take_tiles(1)
+    }
+
+    /// The next tiles that nobody has taken, if they have all columns: many while many are left and fewer towards the end,
+    /// so that `workers` threads seldom ask and finish together.
+    pub fn take_share(&self, workers: usize) -> Option<Tile<'_>> {
+        let across = self.rows.len().div_ceil(self.tile_rows);
+        let left = across.saturating_sub(self.next.load(Ordering::Relaxed));
+        let whole = self.tile_columns >= self.columns;
+        let count = if whole { left / (2 * workers.max(1)) } else { 1 };
+        self.take_tiles(count.clamp(1, MOST_TILES))
+    }
+
+    /// More than one only if each has all columns.
+    fn take_tiles(&self, count: usize) -> Option<Tile<'_>> {
+        let index = self.next.fetch_add(count, Ordering::Relaxed);
         let across = self.rows.len().div_ceil(self.tile_rows).max(1);
         let row = index % across * self.tile_rows + self.rows.start;
         let column = (index / across).checked_mul(self.tile_columns)?;
@@ -71,8 +89,8 @@ impl<'y> Tiles<'y> {
         }
         Some(Tile {
             tiles: self,
-            rows: row..(row + self.tile_rows).min(self.rows.end),
-            columns: column..(column + self.tile_columns).min(self.columns),
+            rows: row..(row + count * self.tile_rows).min(self.rows.end),
+            columns: column..column.saturating_add(self.tile_columns).min(self.columns),
         })
     }
 }
@@ -144,11 +162,11 @@ mod tests {
     #[test]
     fn tiles_cover_every_row_once() {
         let mut y = vec![0.0; 3 * 50];
-        let tiles = Tiles::new(&mut y, 50, 10..45, 16);
+        let tiles = Tiles::new(&mut y, 50, 10..45, 4);
         std::thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
-                    while let Some(mut tile) = tiles.take() {
+                    while let Some(mut tile) = tiles.take_share(3) {
                         for column in 0..3 {
                             tile.column(column).iter_mut().for_each(|x| *x += 1.0);
                         }
