@@ -35,8 +35,11 @@ pub struct Attention<'k> {
 /// Attends for each token of a batch: `queries` and `out` are `[token][query head][element]`; token i sees the positions
 /// up to its own.
 pub fn attend(attention: &Attention<'_>, threads: &dyn Threads, queries: &[f32], out: &mut [f32]) {
-    let row = attention.cache.heads() * attention.group * attention.cache.head_dim();
-    let heads = heads_together(attention.group);
+    let (key_heads, group) = (attention.cache.heads(), attention.group);
+    let row = key_heads * group * attention.cache.head_dim();
+    // A whole group reads its keys and values once. Of one token there may be too few groups for the threads to share.
+    let uneven = out.len() == row && key_heads % threads.count() != 0;
+    let heads = if uneven { part_of(group) } else { group };
     let tiles = Tiles::new(out, row, 0..row, heads * attention.cache.head_dim());
     let tiles = tiles.with_columns(UNIT / heads);
     threads.run(&|_| {
@@ -46,9 +49,8 @@ pub fn attend(attention: &Attention<'_>, threads: &dyn Threads, queries: &[f32],
     });
 }
 
-/// Query heads of a group that go together. With the whole of a large group a few key heads would be too few units for the
-/// threads; with less than what the kernels take at once keys would be converted more often.
-fn heads_together(group: usize) -> usize {
+/// Query heads of a part of a group: with fewer than the kernels take at once, keys would be converted more often.
+fn part_of(group: usize) -> usize {
     [QUERIES, QUERIES - 1].into_iter().find(|heads| group.is_multiple_of(*heads)).unwrap_or(group)
 }
 
@@ -106,7 +108,9 @@ fn attend_block(
         .map(seen)
         .fold((BLOCK, 0), |(least, most), count| (least.min(count), most.max(count)));
     let together: heapless::Vec<&[f32], QUERIES> = queries.iter().map(|query| query.query).collect();
-    (floats.scores)(&together, cache.keys(layer, head, block), most, scale, scores);
+    let (keys, values) = (cache.keys(layer, head, block), cache.values(layer, head, block));
+    let next = cache.keys(layer, head, block + 1);
+    (floats.scores)(&together, keys, values, most, scale, scores);
     let counts: heapless::Vec<usize, QUERIES> = queries.iter().map(seen).collect();
     let mut max: heapless::Vec<f32, QUERIES> = queries.iter().map(|query| query.max).collect();
     let mut sums = [0.0; QUERIES];
@@ -117,17 +121,16 @@ fn attend_block(
             query.sum += sum;
         }
     }
-    let values = cache.values(layer, head, block);
     {
         let mut together: heapless::Vec<&mut [f32], QUERIES> =
             queries.iter_mut().map(|query| &mut *query.out).collect();
-        (floats.accumulate)(scores, values, 0, least, &mut together);
+        (floats.accumulate)(scores, values, next, 0, least, &mut together);
     }
     // Tokens of a batch differ in how much of its last block they see: what only some see is added one by one.
     for (query, weights) in queries.iter_mut().zip(scores.chunks(1)) {
         let count = seen(query);
         if count > least {
-            (floats.accumulate)(weights, values, least, count, &mut [&mut *query.out]);
+            (floats.accumulate)(weights, values, next, least, count, &mut [&mut *query.out]);
         }
     }
 }

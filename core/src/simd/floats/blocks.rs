@@ -7,6 +7,9 @@
 
 use super::*;
 
+/// Bytes that memory is asked for at once.
+const LINE_BYTES: usize = 64;
+
 /// An element of a key or value as it is stored.
 trait Element: Copy {
     /// Reads a register of them.
@@ -17,6 +20,8 @@ trait Element: Copy {
     unsafe fn load<R: Register>(from: *const Self) -> R;
     /// The value, exactly.
     fn to_f32(self) -> f32;
+    /// The rows if they are of this type, else none.
+    fn rows(rows: Rows<'_>) -> &[Self];
 }
 
 impl Element for u16 {
@@ -29,6 +34,11 @@ impl Element for u16 {
     #[inline(always)]
     fn to_f32(self) -> f32 {
         half_to_f32(self)
+    }
+
+    #[inline(always)]
+    fn rows(rows: Rows<'_>) -> &[Self] {
+        if let Rows::F16(rows) = rows { rows } else { &[] }
     }
 }
 
@@ -43,60 +53,110 @@ impl Element for f32 {
     fn to_f32(self) -> f32 {
         self
     }
+
+    #[inline(always)]
+    fn rows(rows: Rows<'_>) -> &[Self] {
+        if let Rows::F32(rows) = rows { rows } else { &[] }
+    }
+}
+
+/// The elements of a block, and of the one that is read after it.
+struct Block<'k, T> {
+    now: &'k [T],
+    next: &'k [T],
+}
+
+impl<'k, T: Element> Block<'k, T> {
+    #[inline(always)]
+    fn new(now: &'k [T], next: Rows<'k>) -> Self {
+        let next = T::rows(next);
+        Block { now, next: if next.len() == now.len() { next } else { now } }
+    }
+
+    /// Asks for a place of the next block: with a jump at the end of each block, memory would not see by itself what is read
+    /// next.
+    #[inline(always)]
+    fn fetch<R: Register>(&self, place: usize) {
+        R::prefetch(self.next.as_ptr().wrapping_add(place).cast());
+    }
+
+    /// Asks for all places of a range of the next block.
+    #[inline(always)]
+    fn fetch_all<R: Register>(&self, first: usize, count: usize) {
+        let mut place = first;
+        while place < first + count {
+            self.fetch::<R>(place);
+            place += LINE_BYTES / size_of::<T>();
+        }
+    }
+
+    /// Reads a register.
+    ///
+    /// # Safety
+    ///
+    /// It must lie in the block.
+    #[inline(always)]
+    unsafe fn load<R: Register>(&self, place: usize) -> R {
+        // SAFETY: the caller's promise.
+        unsafe { T::load(self.now.as_ptr().add(place)) }
+    }
 }
 
 #[inline(always)]
 pub(super) fn scores<R: Register>(
     queries: &[&[f32]],
     keys: Rows<'_>,
+    next: Rows<'_>,
     count: usize,
     scale: f32,
     scores: &mut [[f32; BLOCK]; QUERIES],
 ) {
     match keys {
-        Rows::F16(keys) => scores_of::<R, u16>(queries, keys, count, scale, scores),
-        Rows::F32(keys) => scores_of::<R, f32>(queries, keys, count, scale, scores),
+        Rows::F16(keys) => scores_of::<R, u16>(queries, Block::new(keys, next), count, scale, scores),
+        Rows::F32(keys) => scores_of::<R, f32>(queries, Block::new(keys, next), count, scale, scores),
     }
 }
 
 #[inline(always)]
 fn scores_of<R: Register, T: Element>(
     queries: &[&[f32]],
-    keys: &[T],
+    keys: Block<'_, T>,
     count: usize,
     scale: f32,
     scores: &mut [[f32; BLOCK]; QUERIES],
 ) {
-    let keys = keys.as_chunks::<BLOCK>().0;
-    match *queries {
-        [] => {}
-        [a] => tile_scores::<R, T, 1>([a], keys, count, scale, scores),
-        [a, b] => tile_scores::<R, T, 2>([a, b], keys, count, scale, scores),
-        [a, b, c] => tile_scores::<R, T, 3>([a, b, c], keys, count, scale, scores),
-        [a, b, c, d, ..] => tile_scores::<R, T, 4>([a, b, c, d], keys, count, scale, scores),
+    for (queries, scores) in queries.chunks(R::QUERIES).zip(scores.chunks_mut(R::QUERIES)) {
+        match *queries {
+            [] => {}
+            [a] => tile_scores::<R, T, 1>([a], &keys, count, scale, scores),
+            [a, b] => tile_scores::<R, T, 2>([a, b], &keys, count, scale, scores),
+            [a, b, c] => tile_scores::<R, T, 3>([a, b, c], &keys, count, scale, scores),
+            [a, b, c, d, ..] => tile_scores::<R, T, 4>([a, b, c, d], &keys, count, scale, scores),
+        }
     }
 }
 
 #[inline(always)]
 fn tile_scores<R: Register, T: Element, const M: usize>(
     queries: [&[f32]; M],
-    keys: &[[T; BLOCK]],
+    keys: &Block<'_, T>,
     count: usize,
     scale: f32,
-    scores: &mut [[f32; BLOCK]; QUERIES],
+    scores: &mut [[f32; BLOCK]],
 ) {
-    for query in queries {
-        if query.len() != keys.len() {
-            return;
-        }
+    if queries.iter().any(|query| query.len() * BLOCK != keys.now.len()) {
+        return;
     }
+    // Each step asks for its share of the next block, in two parts: memory takes only so many requests at once.
+    let share = keys.now.len() / BLOCK * R::LEN / 2;
     let mut first = 0;
     while first < count.min(BLOCK) {
+        let step = 2 * first / R::LEN;
+        keys.fetch_all::<R>(step * share, share);
+        let even = quarter::<R, T, M>(&queries, keys, first, 0);
+        keys.fetch_all::<R>((step + 1) * share, share);
         // Lane i takes lane i + 8, then i + 4, i + 2, i + 1: the sums below stand in the order in which they are needed.
-        let sum = add_all(
-            quarter::<R, T, M>(&queries, keys, first, 0),
-            quarter::<R, T, M>(&queries, keys, first, 1),
-        );
+        let sum = add_all(even, quarter::<R, T, M>(&queries, keys, first, 1));
         for m in 0..M {
             // SAFETY: LEN divides BLOCK, so the register ends inside the row.
             unsafe { sum[m].mul(R::splat(scale)).store(scores[m].as_mut_ptr().add(first)) };
@@ -109,7 +169,7 @@ fn tile_scores<R: Register, T: Element, const M: usize>(
 #[inline(always)]
 fn quarter<R: Register, T: Element, const M: usize>(
     queries: &[&[f32]; M],
-    keys: &[[T; BLOCK]],
+    keys: &Block<'_, T>,
     first: usize,
     lane: usize,
 ) -> [R; M] {
@@ -129,16 +189,16 @@ fn quarter<R: Register, T: Element, const M: usize>(
 #[inline(always)]
 fn two_lanes<R: Register, T: Element, const M: usize>(
     queries: &[&[f32]; M],
-    keys: &[[T; BLOCK]],
+    keys: &Block<'_, T>,
     first: usize,
     lane: usize,
 ) -> [R; M] {
     let mut low = products::<R, T, M>(queries, keys, first, lane);
     let mut high = products::<R, T, M>(queries, keys, first, lane + 8);
     let mut element = lane + LANES;
-    while element < keys.len() {
+    while element < queries[0].len() {
         low = add_all(low, products::<R, T, M>(queries, keys, first, element));
-        if element + 8 < keys.len() {
+        if element + 8 < queries[0].len() {
             high = add_all(high, products::<R, T, M>(queries, keys, first, element + 8));
         }
         element += LANES;
@@ -150,16 +210,16 @@ fn two_lanes<R: Register, T: Element, const M: usize>(
 #[inline(always)]
 fn products<R: Register, T: Element, const M: usize>(
     queries: &[&[f32]; M],
-    keys: &[[T; BLOCK]],
+    keys: &Block<'_, T>,
     first: usize,
     element: usize,
 ) -> [R; M] {
     let mut products = [R::splat(0.0); M];
-    if element < keys.len() {
-        // SAFETY: LEN divides BLOCK and `first`, which lies below BLOCK.
-        let key = unsafe { T::load::<R>(keys[element].as_ptr().add(first)) };
+    if element < queries[0].len() {
+        // SAFETY: LEN divides BLOCK and `first`, which lies below BLOCK; there are as many rows as elements.
+        let key: R = unsafe { keys.load(element * BLOCK + first) };
         for m in 0..M {
-            // SAFETY: the queries are as long as the keys.
+            // SAFETY: the queries have the same length.
             products[m] = R::splat(unsafe { *queries[m].get_unchecked(element) }).mul(key);
         }
     }
@@ -209,20 +269,25 @@ pub(super) fn soften<R: Register>(
 pub(super) fn accumulate<R: Register>(
     weights: &[[f32; BLOCK]],
     values: Rows<'_>,
+    next: Rows<'_>,
     first: usize,
     end: usize,
     out: &mut [&mut [f32]],
 ) {
     match values {
-        Rows::F16(values) => accumulate_of::<R, u16>(weights, values, first, end, out),
-        Rows::F32(values) => accumulate_of::<R, f32>(weights, values, first, end, out),
+        Rows::F16(values) => {
+            accumulate_of::<R, u16>(weights, &Block::new(values, next), first, end, out);
+        }
+        Rows::F32(values) => {
+            accumulate_of::<R, f32>(weights, &Block::new(values, next), first, end, out);
+        }
     }
 }
 
 #[inline(always)]
 fn accumulate_of<R: Register, T: Element>(
     weights: &[[f32; BLOCK]],
-    values: &[T],
+    values: &Block<'_, T>,
     first: usize,
     end: usize,
     out: &mut [&mut [f32]],
@@ -243,12 +308,12 @@ fn accumulate_of<R: Register, T: Element>(
 #[inline(always)]
 fn tile_accumulate<R: Register, T: Element, const M: usize>(
     weights: [&[f32; BLOCK]; M],
-    values: &[T],
+    values: &Block<'_, T>,
     first: usize,
     end: usize,
     mut out: [&mut [f32]; M],
 ) {
-    let len = values.len() / BLOCK;
+    let len = values.now.len() / BLOCK;
     let end = end.min(BLOCK);
     for out in &out {
         if out.len() != len {
@@ -272,7 +337,7 @@ fn tile_accumulate<R: Register, T: Element, const M: usize>(
         element += R::LEN;
     }
     for position in first..end {
-        let value = &values[position * len..(position + 1) * len];
+        let value = &values.now[position * len..(position + 1) * len];
         for (out, weights) in out.iter_mut().zip(weights) {
             for (x, v) in out[element..].iter_mut().zip(&value[element..]) {
                 *x += weights[position] * v.to_f32();
@@ -289,13 +354,13 @@ fn tile_accumulate<R: Register, T: Element, const M: usize>(
 #[inline(always)]
 unsafe fn columns<R: Register, T: Element, const M: usize, const C: usize>(
     weights: &[&[f32; BLOCK]; M],
-    values: &[T],
+    values: &Block<'_, T>,
     first: usize,
     end: usize,
     element: usize,
     out: &mut [&mut [f32]; M],
 ) {
-    let len = values.len() / BLOCK;
+    let len = values.now.len() / BLOCK;
     let mut sums = [[R::splat(0.0); C]; M];
     for (sums, out) in sums.iter_mut().zip(out.iter()) {
         for (c, sum) in sums.iter_mut().enumerate() {
@@ -306,8 +371,10 @@ unsafe fn columns<R: Register, T: Element, const M: usize, const C: usize>(
     for position in first..end {
         let mut row = [R::splat(0.0); C];
         for (c, value) in row.iter_mut().enumerate() {
+            let place = position * len + element + c * R::LEN;
+            values.fetch::<R>(place);
             // SAFETY: the caller's promise; there are BLOCK rows.
-            *value = unsafe { T::load(values.as_ptr().add(position * len + element + c * R::LEN)) };
+            *value = unsafe { values.load(place) };
         }
         for (sums, weights) in sums.iter_mut().zip(weights) {
             // SAFETY: `position` < `end` ≤ BLOCK.

@@ -40,10 +40,11 @@ pub struct Floats {
     pub to_half: fn(x: &[f32], bits: &mut [u16]),
     /// (query · key) · scale for up to [`QUERIES`] queries and the first `count` keys of a block, or a few more; the
     /// products are summed in 16 lanes. `keys` are `[element][position]`. Queries of another length than the keys' get no
-    /// score.
+    /// score. `next` is what is read after the keys.
     pub scores: fn(
         queries: &[&[f32]],
         keys: Rows<'_>,
+        next: Rows<'_>,
         count: usize,
         scale: f32,
         scores: &mut [[f32; BLOCK]; QUERIES],
@@ -53,14 +54,22 @@ pub struct Floats {
     pub soften: fn(scores: &mut [[f32; BLOCK]], counts: &[usize], max: &mut [f32], sums: &mut [f32]),
     /// out += Σ weight · value over the positions from `first` to `end`, in their order, for up to [`QUERIES`] outputs;
     /// `values` are `[position][element]`.
-    pub accumulate:
-        fn(weights: &[[f32; BLOCK]], values: Rows<'_>, first: usize, end: usize, out: &mut [&mut [f32]]),
+    pub accumulate: fn(
+        weights: &[[f32; BLOCK]],
+        values: Rows<'_>,
+        next: Rows<'_>,
+        first: usize,
+        end: usize,
+        out: &mut [&mut [f32]],
+    ),
 }
 
 /// Some floats side by side.
 trait Register: Copy {
     /// How many; a divisor of 16.
     const LEN: usize;
+    /// Queries whose scores it sums together, at most [`QUERIES`]: their lanes take seven registers each.
+    const QUERIES: usize;
     /// Registers of an output that are summed together for each of [`QUERIES`] queries: as many as the CPU holds.
     const SUMS: usize;
 
@@ -88,6 +97,9 @@ trait Register: Copy {
     ///
     /// [`LEN`](Self::LEN) of them can be written.
     unsafe fn store_half(self, to: *mut u16);
+    /// Asks memory for what lies there, if the CPU can be asked.
+    #[inline(always)]
+    fn prefetch(_: *const u8) {}
     /// The same in every place.
     fn splat(x: f32) -> Self;
     /// Sum.
@@ -260,7 +272,7 @@ macro_rules! table {
             to_half: entry!([$($features)?] to_half::<$register>, x: &[f32], bits: &mut [u16]),
             scores: entry!(
                 [$($features)?] blocks::scores::<$register>, queries: &[&[f32]], keys: Rows<'_>,
-                count: usize, scale: f32, scores: &mut [[f32; BLOCK]; QUERIES]
+                next: Rows<'_>, count: usize, scale: f32, scores: &mut [[f32; BLOCK]; QUERIES]
             ),
             soften: entry!(
                 [$($features)?] blocks::soften::<$register>, scores: &mut [[f32; BLOCK]], counts: &[usize],
@@ -268,7 +280,7 @@ macro_rules! table {
             ),
             accumulate: entry!(
                 [$($features)?] blocks::accumulate::<$register>, weights: &[[f32; BLOCK]],
-                values: Rows<'_>, first: usize, end: usize, out: &mut [&mut [f32]]
+                values: Rows<'_>, next: Rows<'_>, first: usize, end: usize, out: &mut [&mut [f32]]
             ),
         };
     };
@@ -294,6 +306,7 @@ struct Four([f32; 4]);
 
 impl Register for Four {
     const LEN: usize = 4;
+    const QUERIES: usize = 4;
     const SUMS: usize = 2;
 
     #[inline(always)]

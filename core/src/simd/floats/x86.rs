@@ -16,6 +16,7 @@ struct Zmm(__m512);
 // stores need no alignment.
 impl Register for Ymm {
     const LEN: usize = 8;
+    const QUERIES: usize = 3;
     const SUMS: usize = 2;
 
     #[inline(always)]
@@ -36,6 +37,11 @@ impl Register for Ymm {
     #[inline(always)]
     unsafe fn store_half(self, to: *mut u16) {
         unsafe { _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0)) }
+    }
+
+    #[inline(always)]
+    fn prefetch(place: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
     }
 
     #[inline(always)]
@@ -61,6 +67,7 @@ impl Register for Ymm {
 
 impl Register for Zmm {
     const LEN: usize = 16;
+    const QUERIES: usize = 4;
     const SUMS: usize = 4;
 
     #[inline(always)]
@@ -83,6 +90,11 @@ impl Register for Zmm {
         let bits =
             unsafe { _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0) };
         unsafe { _mm256_storeu_si256(to.cast(), bits) }
+    }
+
+    #[inline(always)]
+    fn prefetch(place: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
     }
 
     #[inline(always)]
