@@ -1,11 +1,13 @@
-//! PicoLM on an operating system: mapped files, a thread pool, a clock.
+//! PicoLM on an operating system: mapped files, a thread pool, a clock, the CPU's features.
 
 mod clock;
+mod cpu;
 mod mapping;
 mod memory;
 mod pool;
 
 pub use clock::MonotonicClock;
+pub use cpu::cpu_features;
 pub use mapping::Mapping;
 pub use memory::peak_rss_bytes;
 pub use pool::{Pool, available_threads};

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use picolm_cli::host::{Host, IoError, Stream};
-use picolm_core::platform::{Clock, CpuFeatures};
+use picolm_core::platform::Clock;
 use picolm_core::simd::{self, Kernels};
-use picolm_platform_std::{Mapping, MonotonicClock, Pool, available_threads, peak_rss_bytes};
+use picolm_platform_std::{
+    Mapping, MonotonicClock, Pool, available_threads, cpu_features, peak_rss_bytes,
+};
 
 fn main() -> ExitCode {
     let arguments: Vec<Vec<u8>> =
@@ -27,7 +29,7 @@ fn main() -> ExitCode {
 
 /// The best kernels for this CPU, or the ones that `PICOLM_KERNELS` names.
 fn kernels() -> Result<&'static Kernels, String> {
-    let cpu = CpuFeatures::detect();
+    let cpu = cpu_features();
     let Some(name) = std::env::var_os("PICOLM_KERNELS").filter(|name| !name.is_empty()) else {
         return Ok(simd::kernels(cpu));
     };

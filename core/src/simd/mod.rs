@@ -10,6 +10,8 @@ mod avx512;
 pub mod cpu;
 pub(crate) mod float_rows;
 pub(crate) mod lanes;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod panels;
 pub mod portable;
 pub mod tiles;
@@ -91,6 +93,10 @@ static ALL: &[&Kernels] = &[
     &avx512::KERNELS,
     #[cfg(target_arch = "x86_64")]
     &avx2::KERNELS,
+    #[cfg(target_arch = "aarch64")]
+    &neon::dotprod::KERNELS,
+    #[cfg(target_arch = "aarch64")]
+    &neon::baseline::KERNELS,
     &PORTABLE,
 ];
 

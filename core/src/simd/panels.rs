@@ -32,9 +32,7 @@ impl Part<'_> {
     fn prefetch<L: Lanes>(&self, block: usize, block_bytes: usize) {
         let chunk = L::ROWS * block_bytes;
         let start = L::ROWS * self.stride + block * chunk;
-        for offset in (0..chunk).step_by(64) {
-            L::prefetch(self.first.wrapping_add(start + offset));
-        }
+        L::prefetch_all(self.first.wrapping_add(start), chunk);
     }
 
     /// Where the results of a column go.
@@ -82,6 +80,104 @@ fn part_of(planes: &Planes, offset: usize, columns: &Range<usize>) -> Range<usiz
     start..columns.end.saturating_sub(offset).clamp(start, planes.tokens)
 }
 
+/// Vectors of planes, whose lengths have been compared with the rows' once.
+#[derive(Clone, Copy)]
+struct Vectors<'p> {
+    planes: &'p Planes,
+}
+
+impl<'p> Vectors<'p> {
+    /// Vectors of `blocks` blocks of 32, in two planes.
+    #[inline(always)]
+    fn of_32(planes: &'p Planes, blocks: usize) -> Self {
+        let places = blocks * planes.tokens;
+        assert!(planes.bytes.len() >= places * 64);
+        assert!(planes.sums.len().min(planes.scales.len()) >= places);
+        Vectors { planes }
+    }
+
+    /// Vectors of `blocks` superblocks of 256, in `n` planes.
+    #[inline(always)]
+    fn of_256(planes: &'p Planes, blocks: usize, n: usize) -> Self {
+        let places = blocks * planes.tokens;
+        assert!(planes.bytes.len() >= places * n * 256 && planes.sums16.len() >= places * n);
+        assert!(planes.steps.len().min(planes.scales.len()) >= places);
+        Vectors { planes }
+    }
+
+    /// Block `block` of vector `column`.
+    ///
+    /// # Safety
+    ///
+    /// There are so many of both.
+    #[inline(always)]
+    unsafe fn place(self, block: usize, column: usize) -> Place<'p> {
+        Place { planes: self.planes, index: block * self.planes.tokens + column }
+    }
+}
+
+/// One block of one vector.
+#[derive(Clone, Copy)]
+struct Place<'p> {
+    planes: &'p Planes,
+    index: usize,
+}
+
+impl<'p> Place<'p> {
+    /// The same block of the vector `count` further on.
+    #[inline(always)]
+    fn plus(self, count: usize) -> Self {
+        Place { index: self.index + count, ..self }
+    }
+
+    /// The scale.
+    #[inline(always)]
+    fn scale(self) -> f32 {
+        // SAFETY: the index is below the length, which `Vectors` has compared; so for the next ones.
+        unsafe { *self.planes.scales.get_unchecked(self.index) }
+    }
+
+    /// The sum of a block of 32.
+    #[inline(always)]
+    fn sum(self) -> i32 {
+        // SAFETY: as above.
+        unsafe { *self.planes.sums.get_unchecked(self.index) }
+    }
+
+    /// The steps of a superblock.
+    #[inline(always)]
+    fn steps(self) -> &'p [[i16; 4]; 8] {
+        // SAFETY: as above.
+        unsafe { self.planes.steps.get_unchecked(self.index) }
+    }
+
+    /// Steps times sums of plane `n` of `count`.
+    #[inline(always)]
+    fn sums16(self, n: usize, count: usize) -> &'p [i16; 16] {
+        debug_assert!(n < count);
+        // SAFETY: as above.
+        unsafe { self.planes.sums16.get_unchecked(self.index * count + n) }
+    }
+
+    /// The integers of two planes of a block of 32: first the high ones.
+    #[inline(always)]
+    fn runs32(self) -> [[&'p [i8; 16]; 2]; 2] {
+        let runs = self.planes.bytes.as_chunks::<16>().0.as_chunks::<2>().0.as_chunks::<2>().0;
+        // SAFETY: as above.
+        let [[a, b], [c, d]] = unsafe { runs.get_unchecked(self.index) };
+        [[a, b], [c, d]]
+    }
+
+    /// The integers of plane `n` of `count` of a superblock.
+    #[inline(always)]
+    fn runs256(self, n: usize, count: usize) -> &'p [[i8; 16]; 16] {
+        debug_assert!(n < count);
+        let runs = self.planes.bytes.as_chunks::<16>().0.as_chunks::<16>().0;
+        // SAFETY: as above.
+        unsafe { runs.get_unchecked(self.index * count + n) }
+    }
+}
+
 /// Splits `columns` into groups of `L::COLUMNS`.
 #[inline(always)]
 fn groups<const N: usize>(columns: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
@@ -106,15 +202,16 @@ pub(crate) unsafe fn rows32<L: Lanes, F: Format32>(
 ) {
     let planes = x.two_planes();
     let blocks = row_bytes / F::Block::BYTES;
+    let vectors = Vectors::of_32(planes, blocks);
     let mut parts = Parts::new(weights, row_bytes);
     let range = part_of(planes, 0, &columns);
     while let Some(mut part) = parts.next::<L>(&columns, out) {
         // SAFETY: a part's rows have `blocks` blocks each.
         unsafe {
             if range.len() == 1 {
-                direct32::<L, F>(&mut part, blocks, planes, range.start);
+                direct32::<L, F>(&mut part, blocks, vectors, range.start);
             } else {
-                panel32::<L, F>(&mut part, blocks, planes, &range);
+                panel32::<L, F>(&mut part, blocks, vectors, &range);
             }
         }
     }
@@ -131,72 +228,53 @@ fn ready32<L: Lanes, F: Format32>(mut block: Block32<L>) -> Block32<L> {
 
 /// Σ (q − bias)·x of a block.
 #[inline(always)]
-fn dot32<L: Lanes, F: Format32>(q: &[Run<L>; 2], bytes: &[i8; 64], sum: i32) -> L {
-    let x = bytes.as_chunks::<16>().0;
-    let (high, low) = if L::UNSIGNED && F::MAX == 128 {
-        (
-            L::splat(0).dot_bytes::<255>(q[0], &x[0]).dot_bytes::<255>(q[1], &x[1]),
-            L::splat(sum.wrapping_mul(-128) as u32)
-                .dot_bytes::<255>(q[0], &x[2])
-                .dot_bytes::<255>(q[1], &x[3]),
-        )
-    } else {
-        let bias = L::splat(sum.wrapping_mul(-F::BIAS) as u32);
-        match F::MAX {
-            0..=15 => (
-                L::splat(0).dot_bytes::<15>(q[0], &x[0]).dot_bytes::<15>(q[1], &x[1]),
-                bias.dot_bytes::<15>(q[0], &x[2]).dot_bytes::<15>(q[1], &x[3]),
-            ),
-            16..=31 => (
-                L::splat(0).dot_bytes::<31>(q[0], &x[0]).dot_bytes::<31>(q[1], &x[1]),
-                bias.dot_bytes::<31>(q[0], &x[2]).dot_bytes::<31>(q[1], &x[3]),
-            ),
-            _ => (
-                L::splat(0).dot_bytes::<128>(q[0], &x[0]).dot_bytes::<128>(q[1], &x[1]),
-                bias.dot_bytes::<128>(q[0], &x[2]).dot_bytes::<128>(q[1], &x[3]),
-            ),
-        }
-    };
-    high.shl::<8>().sub(high).add(low)
+fn dot32<L: Lanes, F: Format32>(q: &[Run<L>; 2], x: [[&[i8; 16]; 2]; 2], sum: i32) -> L {
+    if L::UNSIGNED && F::MAX == 128 {
+        return L::splat(sum.wrapping_mul(-128) as u32).dot_wide::<255>(*q, x);
+    }
+    let bias = L::splat(sum.wrapping_mul(-F::BIAS) as u32);
+    match F::MAX {
+        0..=15 => bias.dot_wide::<15>(*q, x),
+        16..=31 => bias.dot_wide::<31>(*q, x),
+        _ => bias.dot_wide::<128>(*q, x),
+    }
 }
 
 /// total + x_scale·(scale·Σ + min·Σx).
 #[inline(always)]
-fn add32<L: Lanes, F: Format32>(
-    total: L::Floats,
-    block: &Block32<L>,
-    planes: &Planes,
-    place: usize,
-) -> L::Floats {
-    let (bytes, sum) = (&planes.bytes.as_chunks::<64>().0[place], planes.sums[place]);
-    let dot = dot32::<L, F>(&block.q, bytes, sum);
+fn add32<L: Lanes, F: Format32>(total: L::Floats, block: &Block32<L>, place: Place<'_>) -> L::Floats {
+    let sum = place.sum();
+    let dot = dot32::<L, F>(&block.q, place.runs32(), sum);
     let mut t = L::mul_floats(block.scale, dot.to_floats());
     if F::HAS_MIN {
         t = L::add_floats(t, L::mul_floats(block.min, L::splat_float(sum as f32)));
     }
-    L::add_floats(total, L::mul_floats(L::splat_float(planes.scales[place]), t))
+    L::add_floats(total, L::mul_floats(L::splat_float(place.scale()), t))
 }
 
 /// One column, from the file's bytes.
 ///
 /// # Safety
 ///
-/// The rows of `part` have `blocks` blocks each.
+/// The rows of `part` have `blocks` blocks each, and so have the vectors.
 #[inline(always)]
 unsafe fn direct32<L: Lanes, F: Format32>(
     part: &mut Part<'_>,
     blocks: usize,
-    planes: &Planes,
+    vectors: Vectors<'_>,
     column: usize,
 ) {
     let mut total = L::splat_float(0.0);
+    // SAFETY: the rows' first blocks; the ones after them are read as long as there are some.
+    let mut rows = unsafe { Blocks::new(part.first, part.stride, F::Block::BYTES) };
     for b in 0..blocks {
         part.prefetch::<L>(b, F::Block::BYTES);
-        // SAFETY: b is one of the blocks.
-        let block =
-            unsafe { Blocks::new(part.first.add(b * F::Block::BYTES), part.stride, F::Block::BYTES) };
-        let block = ready32::<L, F>(F::lanes(&block));
-        total = add32::<L, F>(total, &block, planes, b * planes.tokens + column);
+        let block = ready32::<L, F>(F::lanes(&rows));
+        // SAFETY: as above.
+        unsafe {
+            total = add32::<L, F>(total, &block, vectors.place(b, column));
+            rows = rows.next();
+        }
     }
     L::store_floats(total, part.column(column));
 }
@@ -208,12 +286,12 @@ const PANEL_BLOCKS: usize = 8;
 ///
 /// # Safety
 ///
-/// The rows of `part` have `blocks` blocks each.
+/// The rows of `part` have `blocks` blocks each, and so have the vectors.
 #[inline(always)]
 unsafe fn panel32<L: Lanes, F: Format32>(
     part: &mut Part<'_>,
     blocks: usize,
-    planes: &Planes,
+    vectors: Vectors<'_>,
     columns: &Range<usize>,
 ) {
     let zero = L::splat_float(0.0);
@@ -231,7 +309,8 @@ unsafe fn panel32<L: Lanes, F: Format32>(
             let start = if first == 0 { zero } else { L::load_floats(part.column(column)) };
             let mut total = start;
             for (b, block) in panel[..count].iter().enumerate() {
-                total = add32::<L, F>(total, block, planes, (first + b) * planes.tokens + column);
+                // SAFETY: first + b is one of the blocks.
+                total = add32::<L, F>(total, block, unsafe { vectors.place(first + b, column) });
             }
             L::store_floats(total, part.column(column));
         }
@@ -256,14 +335,16 @@ pub(crate) unsafe fn rows256<L: Lanes, F: Format256>(
     let (one, two) = (x.one_plane(), x.two_planes());
     let (narrow, wide) = (part_of(one, two.tokens, &columns), part_of(two, 0, &columns));
     let blocks = row_bytes / F::Block::BYTES;
+    let offset = two.tokens;
+    let (one, two) = (Vectors::of_256(one, blocks, 1), Vectors::of_256(two, blocks, 2));
     let mut parts = Parts::new(weights, row_bytes);
     while let Some(mut part) = parts.next::<L>(&columns, out) {
         // SAFETY: a part's rows have `blocks` blocks each.
         unsafe {
             match (narrow.len(), wide.len()) {
-                (1, 0) => direct256::<L, F, 1>(&mut part, blocks, one, narrow.start, two.tokens),
+                (1, 0) => direct256::<L, F, 1>(&mut part, blocks, one, narrow.start, offset),
                 (0, 1) => direct256::<L, F, 2>(&mut part, blocks, two, wide.start, 0),
-                _ => panel256::<L, F>(&mut part, blocks, [(one, &narrow, two.tokens), (two, &wide, 0)]),
+                _ => panel256::<L, F>(&mut part, blocks, [(one, &narrow, offset), (two, &wide, 0)]),
             }
         }
     }
@@ -300,17 +381,33 @@ const fn bias256<L: Lanes, F: Format256>() -> i32 {
     if L::UNSIGNED && F::MAX == 128 { 128 } else { F::BIAS }
 }
 
-/// total + Σ w·x over a run.
+/// Σ w·x over a run.
 #[inline(always)]
-fn dot_run<L: Lanes, F: Format256>(total: L, w: Run<L>, x: &[i8; 16]) -> L {
+fn dot_run<L: Lanes, F: Format256>(w: Run<L>, x: &[i8; 16]) -> L {
+    let zero = L::splat(0);
     if L::UNSIGNED && F::MAX == 128 {
-        return total.dot_bytes::<255>(w, x);
+        return zero.dot_bytes::<255>(w, x);
     }
     match F::MAX {
-        0..=15 => total.dot_bytes::<15>(w, x),
-        16..=31 => total.dot_bytes::<31>(w, x),
-        32..=63 => total.dot_bytes::<63>(w, x),
-        _ => total.dot_bytes::<128>(w, x),
+        0..=15 => zero.dot_bytes::<15>(w, x),
+        16..=31 => zero.dot_bytes::<31>(w, x),
+        32..=63 => zero.dot_bytes::<63>(w, x),
+        _ => zero.dot_bytes::<128>(w, x),
+    }
+}
+
+/// Σ w·x over two runs.
+#[inline(always)]
+fn dot_two_runs<L: Lanes, F: Format256>(w: [Run<L>; 2], x: [&[i8; 16]; 2]) -> L {
+    let zero = L::splat(0);
+    if L::UNSIGNED && F::MAX == 128 {
+        return zero.dot_two::<255>(w, x);
+    }
+    match F::MAX {
+        0..=15 => zero.dot_two::<15>(w, x),
+        16..=31 => zero.dot_two::<31>(w, x),
+        32..=63 => zero.dot_two::<63>(w, x),
+        _ => zero.dot_two::<128>(w, x),
     }
 }
 
@@ -328,19 +425,16 @@ fn add_unit<L: Lanes, F: Format256>(
     if F::GROUP32 && !F::STRIDED {
         for half in 0..2 {
             let run = 4 * unit + 2 * half;
-            let dot = dot_run::<L, F>(L::splat(0), runs[2 * half], &x[run]);
-            let dot = dot_run::<L, F>(dot, runs[2 * half + 1], &x[run + 1]);
-            let [step, zero, ..] = steps[run / 2];
-            let factor = L::splat(0).dot_words(scales.0[run / 2], [step, zero]);
+            let w = [runs[2 * half], runs[2 * half + 1]];
+            let dot = dot_two_runs::<L, F>(w, [&x[run], &x[run + 1]]);
+            let factor = scales.0[run / 2].scale(false, &steps[run / 2]);
             product = product.add(dot.mul(factor));
         }
     } else {
         for (j, run_weights) in runs.iter().enumerate() {
             let run = run_index::<F>(unit, j);
-            let dot = dot_run::<L, F>(L::splat(0), *run_weights, &x[run]);
-            let [even, zero, zero_too, odd] = steps[run / 2];
-            let step = if run % 2 == 0 { [even, zero] } else { [zero_too, odd] };
-            let factor = L::splat(0).dot_words(scales.0[run / 2], step);
+            let dot = dot_run::<L, F>(*run_weights, &x[run]);
+            let factor = scales.0[run / 2].scale(run % 2 == 1, &steps[run / 2]);
             product = product.add(dot.mul(factor));
         }
     }
@@ -351,23 +445,17 @@ fn add_unit<L: Lanes, F: Format256>(
 #[inline(always)]
 fn start_sums<L: Lanes, F: Format256, const N: usize>(
     header: &Header<L>,
-    planes: &Planes,
-    place: usize,
+    place: Place<'_>,
 ) -> Sums<L, N> {
     let mut sums = Sums { product: [L::splat(0); N], mins: [L::splat(0); N] };
     for n in 0..N {
-        let pairs = planes.sums16[place * N + n].as_chunks::<2>().0;
+        let sums16 = place.sums16(n, N);
         if bias256::<L, F>() != 0 {
-            let mut biased = L::splat(0);
-            for (scales, &pair) in header.scales.0.iter().zip(pairs) {
-                biased = biased.dot_words(*scales, pair);
-            }
+            let biased = L::splat(0).dot_pairs(&header.scales, sums16);
             sums.product[n] = biased.mul(L::splat(bias256::<L, F>().wrapping_neg() as u32));
         }
         if F::HAS_MIN {
-            for (mins, &pair) in header.mins.0.iter().zip(pairs) {
-                sums.mins[n] = sums.mins[n].dot_words(*mins, pair);
-            }
+            sums.mins[n] = L::splat(0).dot_pairs(&header.mins, sums16);
         }
     }
     sums
@@ -401,41 +489,55 @@ fn add256<L: Lanes, F: Format256, const N: usize>(
 ///
 /// # Safety
 ///
-/// The rows of `part` have `blocks` superblocks each.
+/// The rows of `part` have `blocks` superblocks each, and so have the vectors.
 #[inline(always)]
 unsafe fn direct256<L: Lanes, F: Format256, const N: usize>(
     part: &mut Part<'_>,
     blocks: usize,
-    planes: &Planes,
+    vectors: Vectors<'_>,
     column: usize,
     offset: usize,
 ) {
     let mut total = L::splat_float(0.0);
+    // SAFETY: the rows' first superblocks; the ones after them are read as long as there are some.
+    let mut block = unsafe { Blocks::new(part.first, part.stride, F::Block::BYTES) };
     for b in 0..blocks {
-        // SAFETY: b is one of the superblocks.
-        let block =
-            unsafe { Blocks::new(part.first.add(b * F::Block::BYTES), part.stride, F::Block::BYTES) };
         part.prefetch::<L>(b, F::Block::BYTES);
-        let place = b * planes.tokens + column;
+        // SAFETY: b is one of the superblocks.
+        let place = unsafe { vectors.place(b, column) };
         let header = F::header(&block);
-        let mut sums = start_sums::<L, F, N>(&header, planes, place);
-        for unit in 0..4 {
-            let runs = ready256::<L, F>(F::lanes(&block, unit));
-            for (n, product) in sums.product.iter_mut().enumerate() {
-                let x = planes.bytes.as_chunks::<16>().0.as_chunks::<16>().0;
-                *product = add_unit::<L, F>(
-                    *product,
-                    &runs,
-                    unit,
-                    &header.scales,
-                    &x[place * N + n],
-                    &planes.steps[place],
-                );
+        let mut sums = start_sums::<L, F, N>(&header, place);
+        if L::UNROLL && N == 1 {
+            direct_unit::<L, F, N>(&mut sums, &block, 0, &header, place);
+            direct_unit::<L, F, N>(&mut sums, &block, 1, &header, place);
+            direct_unit::<L, F, N>(&mut sums, &block, 2, &header, place);
+            direct_unit::<L, F, N>(&mut sums, &block, 3, &header, place);
+        } else {
+            for unit in 0..4 {
+                direct_unit::<L, F, N>(&mut sums, &block, unit, &header, place);
             }
         }
-        total = add256::<L, F, N>(total, &header, &sums, planes.scales[place]);
+        total = add256::<L, F, N>(total, &header, &sums, place.scale());
+        // SAFETY: as above.
+        block = unsafe { block.next() };
     }
     L::store_floats(total, part.column(column + offset));
+}
+
+/// Adds the products of unit `unit`.
+#[inline(always)]
+fn direct_unit<L: Lanes, F: Format256, const N: usize>(
+    sums: &mut Sums<L, N>,
+    block: &Blocks<'_, L>,
+    unit: usize,
+    header: &Header<L>,
+    place: Place<'_>,
+) {
+    let runs = ready256::<L, F>(F::lanes(block, unit));
+    for (n, product) in sums.product.iter_mut().enumerate() {
+        let (x, steps) = (place.runs256(n, N), place.steps());
+        *product = add_unit::<L, F>(*product, &runs, unit, &header.scales, x, steps).in_order();
+    }
 }
 
 /// A superblock of some rows, unpacked.
@@ -448,12 +550,12 @@ struct Panel<L: Lanes> {
 ///
 /// # Safety
 ///
-/// The rows of `part` have `blocks` superblocks each.
+/// The rows of `part` have `blocks` superblocks each, and so have the vectors.
 #[inline(always)]
 unsafe fn panel256<L: Lanes, F: Format256>(
     part: &mut Part<'_>,
     blocks: usize,
-    [(one, narrow, narrow_offset), (two, wide, wide_offset)]: [(&Planes, &Range<usize>, usize); 2],
+    [(one, narrow, narrow_offset), (two, wide, wide_offset)]: [(Vectors<'_>, &Range<usize>, usize); 2],
 ) {
     for b in 0..blocks {
         // SAFETY: b is one of the superblocks.
@@ -468,15 +570,18 @@ unsafe fn panel256<L: Lanes, F: Format256>(
                 ready256::<L, F>(F::lanes(&block, 3)),
             ],
         };
-        for column in wide.clone() {
-            columns256::<L, F, 2, 1>(part, &panel, b, two, column, wide_offset);
-        }
-        for (column, count) in groups::<4>(narrow.clone()) {
-            if count == 4 {
-                columns256::<L, F, 1, 4>(part, &panel, b, one, column, narrow_offset);
-            } else {
-                for column in column..column + count {
-                    columns256::<L, F, 1, 1>(part, &panel, b, one, column, narrow_offset);
+        // SAFETY: b is one of the superblocks.
+        unsafe {
+            for column in wide.clone() {
+                columns256::<L, F, 2, 1>(part, &panel, b, two, column, wide_offset);
+            }
+            for (column, count) in groups::<4>(narrow.clone()) {
+                if count == 4 {
+                    columns256::<L, F, 1, 4>(part, &panel, b, one, column, narrow_offset);
+                } else {
+                    for column in column..column + count {
+                        columns256::<L, F, 1, 1>(part, &panel, b, one, column, narrow_offset);
+                    }
                 }
             }
         }
@@ -484,20 +589,24 @@ unsafe fn panel256<L: Lanes, F: Format256>(
 }
 
 /// One superblock's panel times `C` columns of `N` planes.
+///
+/// # Safety
+///
+/// The vectors have superblock `b`.
 #[inline(always)]
-fn columns256<L: Lanes, F: Format256, const N: usize, const C: usize>(
+unsafe fn columns256<L: Lanes, F: Format256, const N: usize, const C: usize>(
     part: &mut Part<'_>,
     panel: &Panel<L>,
     b: usize,
-    planes: &Planes,
+    vectors: Vectors<'_>,
     first: usize,
     offset: usize,
 ) {
-    let x = planes.bytes.as_chunks::<16>().0.as_chunks::<16>().0;
-    let place = b * planes.tokens + first;
+    // SAFETY: the caller's promise.
+    let place = unsafe { vectors.place(b, first) };
     let mut sums = [Sums { product: [L::splat(0); N], mins: [L::splat(0); N] }; C];
     for (c, sums) in sums.iter_mut().enumerate() {
-        *sums = start_sums::<L, F, N>(&panel.header, planes, place + c);
+        *sums = start_sums::<L, F, N>(&panel.header, place.plus(c));
     }
     for (unit, runs) in panel.runs.iter().enumerate() {
         for (c, sums) in sums.iter_mut().enumerate() {
@@ -507,8 +616,8 @@ fn columns256<L: Lanes, F: Format256, const N: usize, const C: usize>(
                     runs,
                     unit,
                     &panel.header.scales,
-                    &x[(place + c) * N + n],
-                    &planes.steps[place + c],
+                    place.plus(c).runs256(n, N),
+                    place.plus(c).steps(),
                 );
             }
         }
@@ -516,7 +625,7 @@ fn columns256<L: Lanes, F: Format256, const N: usize, const C: usize>(
     for (c, sums) in sums.iter().enumerate() {
         let out = part.column(first + c + offset);
         let total = if b == 0 { L::splat_float(0.0) } else { L::load_floats(out) };
-        let total = add256::<L, F, N>(total, &panel.header, sums, planes.scales[place + c]);
+        let total = add256::<L, F, N>(total, &panel.header, sums, place.plus(c).scale());
         L::store_floats(total, out);
     }
 }
