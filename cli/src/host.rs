@@ -3,8 +3,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use picolm_core::platform::{Clock, Threads};
-use picolm_core::simd::Kernels;
+use picolm_core::platform::{Clock, CpuFeatures, Threads};
+use picolm_core::simd::{self, Kernels};
 
 /// Standard streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +66,13 @@ pub trait Host {
     /// Monotonic time.
     fn clock(&self) -> &dyn Clock;
 
+    /// What the CPU can do.
+    fn cpu(&self) -> CpuFeatures;
+
     /// The kernels to compute with.
-    fn kernels(&self) -> &'static Kernels;
+    fn kernels(&self) -> &'static Kernels {
+        simd::kernels(self.cpu())
+    }
 
     /// Whether the user asked to stop (Ctrl-C).
     fn interrupted(&self) -> bool;

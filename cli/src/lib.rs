@@ -46,6 +46,7 @@ fn dispatch<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failure> {
         Command::Perplexity => commands::perplexity::run(host, options),
         Command::Inspect => commands::inspect::run(host, options),
         Command::Bench => commands::bench::run(host, options),
+        Command::Selftest => commands::selftest::run(host),
     }
 }
 

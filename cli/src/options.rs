@@ -20,6 +20,7 @@ pub(crate) enum Command {
     Perplexity,
     Inspect,
     Bench,
+    Selftest,
     Help,
     Version,
 }
@@ -31,6 +32,7 @@ const COMMANDS: &[(&str, Command, &str, &str)] = &[
     ("perplexity", Command::Perplexity, "MODEL -f FILE", "how well the model predicts a text"),
     ("inspect", Command::Inspect, "MODEL", "architecture, shapes, formats and memory"),
     ("bench", Command::Bench, "MODEL", "speed and memory"),
+    ("selftest", Command::Selftest, "", "whether this CPU's kernels compute right, and how fast"),
 ];
 
 /// The arguments, parsed.
@@ -162,12 +164,13 @@ impl<'a> Options<'a> {
                 b"-h" | b"--help" => return Ok(Options::new(Command::Help)),
                 b"--version" => return Ok(Options::new(Command::Version)),
                 [b'-', _, ..] => options.take(argument, &mut rest)?,
-                _ if model.is_none() => model = Some(argument),
+                _ if model.is_none() && options.command != Command::Selftest => model = Some(argument),
                 _ => return Err(usage(argument, "is one argument too many")),
             }
         }
         match model {
             Some(model) => options.model = model,
+            None if options.command == Command::Selftest => {}
             None => return Err(Failure::Usage(String::from("no model: give the path of a GGUF file"))),
         }
         Ok(options)

@@ -213,3 +213,15 @@ fn chat_wraps_the_prompt_in_the_models_template() {
     let written = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n";
     assert_eq!(chat.stdout, run(&[&[&model, "-p", written], &end[..]].concat()).stdout);
 }
+
+#[test]
+fn the_selftest_passes_and_names_every_format() {
+    let output = run(&["selftest"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let table = text(&output.stdout);
+    for format in picolm_core::quant::FORMATS {
+        assert!(table.contains(&format!("portable   {:<8} pass", format.name)), "{table}");
+    }
+    assert!(!table.contains("FAIL") && table.contains(" passed, 0 failed; "), "{table}");
+    assert_eq!(failure(&run(&["selftest", "model.gguf"]), 2).matches("too many").count(), 1);
+}

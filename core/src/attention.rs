@@ -1,24 +1,27 @@
 //! Grouped-query attention with an online softmax, over the cache's blocks in order.
 //!
-//! One thread computes one token and one key head with all the query heads of its group, so no sum crosses threads.
-//! Order of operations: docs/arithmetic.md.
+//! One thread computes some tokens with some of the query heads that share a key head, so no sum crosses threads and a
+//! block of keys and values is read once for all of them. Order of operations: docs/arithmetic.md.
 
-use core::ops::Range;
-
-use crate::kv::{BLOCK, KvCache, Rows};
+use crate::kv::{BLOCK, KvCache};
 use crate::ops::exp;
 use crate::platform::Threads;
-use crate::simd::portable::{LANES, half_to_f32, sum_lanes};
-use crate::simd::tiles::Tiles;
+use crate::simd::floats::{Floats, QUERIES};
+use crate::simd::tiles::{Tile, Tiles};
 
 /// Most query heads that may share a key head.
 pub const MAX_GROUP: usize = 128;
+
+/// Queries that one thread takes, where the batch has them: enough that reading a block from a far cache is no matter.
+const UNIT: usize = 16;
 
 /// What stays the same for a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Attention<'k> {
     /// The keys and values.
     pub cache: &'k KvCache,
+    /// The functions that compute it.
+    pub floats: &'k Floats,
     /// Which layer.
     pub layer: usize,
     /// Query heads for each key head, at most [`MAX_GROUP`].
@@ -32,107 +35,111 @@ pub struct Attention<'k> {
 /// Attends for each token of a batch: `queries` and `out` are `[token][query head][element]`; token i sees the positions
 /// up to its own.
 pub fn attend(attention: &Attention<'_>, threads: &dyn Threads, queries: &[f32], out: &mut [f32]) {
-    let unit = attention.group * attention.cache.head_dim();
-    let len = out.len();
-    let tiles = Tiles::new(out, len, 0..len, unit);
+    let row = attention.cache.heads() * attention.group * attention.cache.head_dim();
+    let heads = heads_together(attention.group);
+    let tiles = Tiles::new(out, row, 0..row, heads * attention.cache.head_dim());
+    let tiles = tiles.with_columns(UNIT / heads);
     threads.run(&|_| {
         while let Some(mut tile) = tiles.take() {
-            let range = tile.rows();
-            let index = range.start / unit;
-            let (token, head) = (index / attention.cache.heads(), index % attention.cache.heads());
-            let queries = queries.get(range).unwrap_or_default();
-            let end = attention.first_position + token + 1;
-            attend_group(attention, head, 0..end, queries, tile.column(0));
+            attend_unit(attention, queries, row, &mut tile);
         }
     });
 }
 
-/// The running maximum and sum of one query head's softmax.
-#[derive(Clone, Copy)]
-struct Softmax {
+/// Query heads of a group that go together. With the whole of a large group a few key heads would be too few units for the
+/// threads; with less than what the kernels take at once keys would be converted more often.
+fn heads_together(group: usize) -> usize {
+    [QUERIES, QUERIES - 1].into_iter().find(|heads| group.is_multiple_of(*heads)).unwrap_or(group)
+}
+
+/// One query head of one token.
+struct Query<'q> {
+    query: &'q [f32],
+    out: &'q mut [f32],
+    /// Positions that it sees.
+    end: usize,
+    /// The running maximum and sum of its softmax.
     max: f32,
     sum: f32,
 }
 
-fn attend_group(
+/// Some tokens with query heads of one group: those that `tile` covers of the output, whose tokens are `row` elements long.
+fn attend_unit(attention: &Attention<'_>, queries: &[f32], row: usize, tile: &mut Tile<'_>) {
+    let head_dim = attention.cache.head_dim();
+    let (heads, tokens) = (tile.rows(), tile.columns());
+    let head = heads.start / (attention.group * head_dim);
+    let last = attention.first_position + tokens.end;
+    let parts = tokens.zip(tile.parts()).flat_map(|(token, out)| {
+        let first = token * row;
+        let queries = queries.get(first + heads.start..first + heads.end).unwrap_or_default();
+        let end = attention.first_position + token + 1;
+        let pairs = queries.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim));
+        pairs.map(move |(query, out)| Query { query, out, end, max: f32::NEG_INFINITY, sum: 0.0 })
+    });
+    let mut unit: heapless::Vec<Query<'_>, MAX_GROUP> = parts.take(MAX_GROUP).collect();
+    unit.iter_mut().for_each(|query| query.out.fill(0.0));
+    let mut scores = [[0.0; BLOCK]; QUERIES];
+    for block in 0..last.div_ceil(BLOCK) {
+        for queries in unit.chunks_mut(QUERIES) {
+            attend_block(attention, head, block, queries, &mut scores);
+        }
+    }
+    for query in &mut unit {
+        for x in query.out.iter_mut() {
+            *x /= query.sum;
+        }
+    }
+}
+
+/// Adds the positions of one block to at most [`QUERIES`] queries.
+fn attend_block(
     attention: &Attention<'_>,
     head: usize,
-    positions: Range<usize>,
-    queries: &[f32],
-    out: &mut [f32],
+    block: usize,
+    queries: &mut [Query<'_>],
+    scores: &mut [[f32; BLOCK]; QUERIES],
 ) {
-    let Attention { cache, layer, .. } = *attention;
-    let head_dim = cache.head_dim();
-    let mut states = [Softmax { max: f32::NEG_INFINITY, sum: 0.0 }; MAX_GROUP];
-    out.fill(0.0);
-    for block in positions.start / BLOCK..positions.end.div_ceil(BLOCK) {
-        let count = (positions.end - block * BLOCK).min(BLOCK);
-        let keys = cache.rows(layer, 0, head, block);
-        let values = cache.rows(layer, 1, head, block);
-        let heads = queries.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim));
-        for ((query, out), state) in heads.zip(&mut states) {
-            let mut scores = [0.0; BLOCK];
-            match keys {
-                Rows::F16(rows) => {
-                    score(query, rows, half_to_f32, attention.scale, &mut scores[..count])
-                }
-                Rows::F32(rows) => score(query, rows, |x| x, attention.scale, &mut scores[..count]),
-            }
-            rescale(state, &mut scores[..count], out);
-            match values {
-                Rows::F16(rows) => accumulate(&scores[..count], rows, half_to_f32, out),
-                Rows::F32(rows) => accumulate(&scores[..count], rows, |x| x, out),
-            }
+    let Attention { cache, floats, layer, scale, .. } = *attention;
+    let seen = |query: &Query<'_>| query.end.saturating_sub(block * BLOCK).min(BLOCK);
+    let (least, most) = queries
+        .iter()
+        .map(seen)
+        .fold((BLOCK, 0), |(least, most), count| (least.min(count), most.max(count)));
+    let together: heapless::Vec<&[f32], QUERIES> = queries.iter().map(|query| query.query).collect();
+    (floats.scores)(&together, cache.keys(layer, head, block), most, scale, scores);
+    let counts: heapless::Vec<usize, QUERIES> = queries.iter().map(seen).collect();
+    let mut max: heapless::Vec<f32, QUERIES> = queries.iter().map(|query| query.max).collect();
+    let mut sums = [0.0; QUERIES];
+    (floats.soften)(scores, &counts, &mut max, &mut sums);
+    for ((query, &count), (&max, sum)) in queries.iter_mut().zip(&counts).zip(max.iter().zip(sums)) {
+        if count > 0 {
+            query.raise(max);
+            query.sum += sum;
         }
     }
-    for (out, state) in out.chunks_exact_mut(head_dim).zip(&states) {
-        for x in out {
-            *x /= state.sum;
+    let values = cache.values(layer, head, block);
+    {
+        let mut together: heapless::Vec<&mut [f32], QUERIES> =
+            queries.iter_mut().map(|query| &mut *query.out).collect();
+        (floats.accumulate)(scores, values, 0, least, &mut together);
+    }
+    // Tokens of a batch differ in how much of its last block they see: what only some see is added one by one.
+    for (query, weights) in queries.iter_mut().zip(scores.chunks(1)) {
+        let count = seen(query);
+        if count > least {
+            (floats.accumulate)(weights, values, least, count, &mut [&mut *query.out]);
         }
     }
 }
 
-/// score = (query · key) · scale, the product summed in 16 lanes.
-#[inline(always)]
-fn score<T: Copy>(query: &[f32], keys: &[T], to_f32: impl Fn(T) -> f32, scale: f32, scores: &mut [f32]) {
-    for (score, key) in scores.iter_mut().zip(keys.chunks_exact(query.len())) {
-        let mut lanes = [0.0; LANES];
-        for (q, k) in query.chunks(LANES).zip(key.chunks(LANES)) {
-            for (lane, (q, k)) in lanes.iter_mut().zip(q.iter().zip(k)) {
-                *lane += q * to_f32(*k);
-            }
-        }
-        *score = sum_lanes(lanes) * scale;
-    }
-}
-
-/// Turns scores into weights e^(score − max) and brings what was summed so far to the new maximum.
-fn rescale(state: &mut Softmax, scores: &mut [f32], out: &mut [f32]) {
-    let max = scores.iter().fold(state.max, |max, &score| if score > max { score } else { max });
-    if max > state.max {
-        let factor = exp(state.max - max);
-        for x in out {
-            *x *= factor;
-        }
-        state.sum *= factor;
-        state.max = max;
-    }
-    let mut lanes = [0.0; LANES];
-    for block in scores.chunks_mut(LANES) {
-        for (lane, score) in lanes.iter_mut().zip(block) {
-            *score = exp(*score - max);
-            *lane += *score;
-        }
-    }
-    state.sum += sum_lanes(lanes);
-}
-
-/// out += Σ weight · value, position after position.
-#[inline(always)]
-fn accumulate<T: Copy>(weights: &[f32], values: &[T], to_f32: impl Fn(T) -> f32, out: &mut [f32]) {
-    for (weight, value) in weights.iter().zip(values.chunks_exact(out.len())) {
-        for (x, v) in out.iter_mut().zip(value) {
-            *x += weight * to_f32(*v);
+impl Query<'_> {
+    /// Brings what was summed so far to a new maximum, if it is one.
+    fn raise(&mut self, max: f32) {
+        if max > self.max {
+            let factor = exp(self.max - max);
+            self.out.iter_mut().for_each(|x| *x *= factor);
+            self.sum *= factor;
+            self.max = max;
         }
     }
 }
@@ -142,29 +149,32 @@ mod tests {
     use super::*;
     use crate::kv::KvType;
     use crate::platform::SingleThread;
+    use crate::simd::PORTABLE;
     use std::vec;
     use std::vec::Vec;
 
     /// Some floats between -1 and 1.
-    fn floats(seed: usize, len: usize) -> Vec<f32> {
+    fn numbers(seed: usize, len: usize) -> Vec<f32> {
         (0..len).map(|i| libm::sinf((seed * 7919 + i * 31) as f32)).collect()
     }
 
     #[test]
     fn over_several_blocks_it_is_the_softmax_of_all_positions() {
         let (heads, group, head_dim, count) = (2, 3, 24, 150);
+        let floats = PORTABLE.floats;
         let mut cache = KvCache::new(KvType::F32, 1, heads, head_dim, 200).unwrap();
         cache.grow(count).unwrap();
-        let keys: Vec<_> = (0..count).map(|t| floats(t, heads * head_dim)).collect();
-        let values: Vec<_> = (0..count).map(|t| floats(1000 + t, heads * head_dim)).collect();
+        let keys: Vec<_> = (0..count).map(|t| numbers(t, heads * head_dim)).collect();
+        let values: Vec<_> = (0..count).map(|t| numbers(1000 + t, heads * head_dim)).collect();
         for t in 0..count {
-            cache.store(0, t, &keys[t], &values[t]);
+            cache.store(floats, 0, t, &keys[t], &values[t]);
         }
         // Scores far apart, so that the running maximum changes from block to block.
         let scale = 2.0;
-        let queries = floats(5000, 2 * heads * group * head_dim);
+        let queries = numbers(5000, 2 * heads * group * head_dim);
         let mut out = vec![0.0; queries.len()];
-        let attention = Attention { cache: &cache, layer: 0, group, scale, first_position: count - 2 };
+        let first_position = count - 2;
+        let attention = Attention { cache: &cache, floats, layer: 0, group, scale, first_position };
         attend(&attention, &SingleThread, &queries, &mut out);
         for (unit, (query, out)) in queries.chunks(head_dim).zip(out.chunks(head_dim)).enumerate() {
             let (token, head) = (unit / (heads * group), unit % (heads * group) / group);

@@ -1,8 +1,10 @@
 //! The cache of keys and values: blocks of 64 positions, taken when the text grows into them.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::error::SessionError;
+use crate::simd::floats::Floats;
 
 /// Positions in a block. Attention works block by block, so this number is part of the arithmetic.
 pub const BLOCK: usize = 64;
@@ -36,7 +38,7 @@ impl KvType {
     }
 }
 
-/// Some rows of keys or values, side by side, of the type the cache stores.
+/// The keys or values of a block, of the type the cache stores.
 #[derive(Debug, Clone, Copy)]
 pub enum Rows<'k> {
     /// Bits of half-precision floats.
@@ -45,7 +47,8 @@ pub enum Rows<'k> {
     F32(&'k [f32]),
 }
 
-/// Storage of one block: `[layer][key or value][kv head][position][element]`.
+/// Storage of one block: `[layer][key or value][kv head]`, then keys as `[element][position]` and values as
+/// `[position][element]`, each as attention reads them.
 #[derive(Debug)]
 enum Data {
     F16(Vec<u16>),
@@ -104,36 +107,40 @@ impl KvCache {
     }
 
     /// Stores one position's key and value of a layer: `[kv head][element]` each.
-    pub fn store(&mut self, layer: usize, position: usize, key: &[f32], value: &[f32]) {
-        let offset = position % BLOCK * self.head_dim;
-        for (part, vector) in [key, value].into_iter().enumerate() {
-            for (head, row) in vector.chunks_exact(self.head_dim).enumerate() {
-                let start = self.start(layer, part, head) + offset;
-                match self.blocks.get_mut(position / BLOCK) {
-                    Some(Data::F16(data)) => {
-                        let target = data.get_mut(start..start + row.len()).unwrap_or_default();
-                        for (bits, x) in target.iter_mut().zip(row) {
-                            *bits = half::f16::from_f32_const(*x).to_bits();
-                        }
+    pub fn store(&mut self, floats: &Floats, layer: usize, position: usize, key: &[f32], value: &[f32]) {
+        let (head_dim, place) = (self.head_dim, position % BLOCK);
+        let heads = key.chunks_exact(head_dim).zip(value.chunks_exact(head_dim));
+        for (head, (key, value)) in heads.enumerate() {
+            let (keys, values) = (self.range(layer, 0, head), self.range(layer, 1, head));
+            let row = place * head_dim..(place + 1) * head_dim;
+            match self.blocks.get_mut(position / BLOCK) {
+                Some(Data::F16(data)) => {
+                    let mut bits = [0; BLOCK];
+                    let columns = data[keys].as_chunks_mut::<BLOCK>().0;
+                    for (columns, part) in columns.chunks_mut(BLOCK).zip(key.chunks(BLOCK)) {
+                        (floats.to_half)(part, &mut bits);
+                        columns.iter_mut().zip(bits).for_each(|(column, bits)| column[place] = bits);
                     }
-                    Some(Data::F32(data)) => {
-                        data.get_mut(start..start + row.len()).unwrap_or_default().copy_from_slice(row);
-                    }
-                    None => {}
+                    (floats.to_half)(value, &mut data[values][row]);
                 }
+                Some(Data::F32(data)) => {
+                    let columns = data[keys].as_chunks_mut::<BLOCK>().0;
+                    columns.iter_mut().zip(key).for_each(|(column, x)| column[place] = *x);
+                    data[values][row].copy_from_slice(value);
+                }
+                None => {}
             }
         }
     }
 
-    /// The keys (`part` 0) or values (`part` 1) of a head for the 64 positions of a block.
-    pub fn rows(&self, layer: usize, part: usize, head: usize, block: usize) -> Rows<'_> {
-        let start = self.start(layer, part, head);
-        let end = start + BLOCK * self.head_dim;
-        match self.blocks.get(block) {
-            Some(Data::F16(data)) => Rows::F16(data.get(start..end).unwrap_or_default()),
-            Some(Data::F32(data)) => Rows::F32(data.get(start..end).unwrap_or_default()),
-            None => Rows::F32(&[]),
-        }
+    /// The keys of a head for the positions of a block: `[element][position]`.
+    pub fn keys(&self, layer: usize, head: usize, block: usize) -> Rows<'_> {
+        self.rows(layer, 0, head, block)
+    }
+
+    /// The values of a head for the positions of a block: `[position][element]`.
+    pub fn values(&self, layer: usize, head: usize, block: usize) -> Rows<'_> {
+        self.rows(layer, 1, head, block)
     }
 
     /// Elements of a key or value of one head.
@@ -170,8 +177,20 @@ impl KvCache {
         2 * self.layers * self.heads * BLOCK * self.head_dim * self.kind.element_bytes()
     }
 
-    fn start(&self, layer: usize, part: usize, head: usize) -> usize {
-        ((layer * 2 + part) * self.heads + head) * BLOCK * self.head_dim
+    fn rows(&self, layer: usize, part: usize, head: usize, block: usize) -> Rows<'_> {
+        let range = self.range(layer, part, head);
+        match self.blocks.get(block) {
+            Some(Data::F16(data)) => Rows::F16(data.get(range).unwrap_or_default()),
+            Some(Data::F32(data)) => Rows::F32(data.get(range).unwrap_or_default()),
+            None => Rows::F32(&[]),
+        }
+    }
+
+    /// Where the keys (`part` 0) or values (`part` 1) of a head lie in a block.
+    fn range(&self, layer: usize, part: usize, head: usize) -> Range<usize> {
+        let len = BLOCK * self.head_dim;
+        let start = ((layer * 2 + part) * self.heads + head) * len;
+        start..start + len
     }
 }
 

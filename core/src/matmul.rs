@@ -1,5 +1,7 @@
 //! y = W·X: rows of weights, window by window, times all columns of a batch.
 
+use core::ops::Range;
+
 use crate::activations::Activations;
 use crate::gguf::Tensor;
 use crate::platform::Threads;
@@ -64,7 +66,17 @@ impl Matrix {
     }
 }
 
-/// y = W·X, where `y` is `[token][row]`.
+/// A product to compute: y = W·X, where `y` is `[token][row]`.
+#[derive(Debug)]
+pub struct Product<'y> {
+    /// W.
+    pub matrix: Matrix,
+    /// The result.
+    pub y: &'y mut [f32],
+}
+
+/// Computes products of several matrices with the same vectors: together where all weights lie in memory, so that the
+/// threads meet once, else one after the other, window by window.
 ///
 /// # Errors
 ///
@@ -73,31 +85,75 @@ pub fn matmul<'a, S: WeightSource<'a>>(
     kernels: &Kernels,
     threads: &dyn Threads,
     source: &mut S,
-    w: &Matrix,
     x: &Activations,
-    y: &mut [f32],
+    products: &mut [Product<'_>],
 ) -> Result<(), SourceError> {
-    let kernel = kernels.rows(w.format);
-    let per_window = window_rows(source.window_len(), w.row_bytes).min(w.rows);
-    let mut first = 0;
-    while first < w.rows {
-        let count = per_window.min(w.rows - first);
-        let after = first + count;
-        let ahead = per_window.min(w.rows - after);
-        let next = (ahead > 0).then(|| w.span(after, ahead));
-        let window = source.view(w.span(first, count), next)?;
-        let tiles = Tiles::new(y, w.rows, first..after, TILE_ROWS);
-        threads.run(&|_| {
-            while let Some(mut tile) = tiles.take() {
-                let start = (tile.rows().start - first) * w.row_bytes;
-                let rows =
-                    window.get(start..start + tile.rows().len() * w.row_bytes).unwrap_or_default();
-                multiply_tile(kernel, w, rows, x, &mut tile);
-            }
-        });
-        first = after;
+    if products.iter().all(|p| source.resident(p.matrix.span(0, p.matrix.rows)).is_some()) {
+        let windows: heapless::Vec<Window<'_>, MOST_PRODUCTS> = products
+            .iter_mut()
+            .filter_map(|Product { matrix, y }| {
+                let weights = source.resident(matrix.span(0, matrix.rows))?;
+                Some(Window::new(kernels, matrix, 0..matrix.rows, weights, y))
+            })
+            .collect();
+        multiply(threads, x, &windows);
+        return Ok(());
+    }
+    for Product { matrix: w, y } in products {
+        let per_window = window_rows(source.window_len(), w.row_bytes).min(w.rows);
+        let mut first = 0;
+        while first < w.rows {
+            let count = per_window.min(w.rows - first);
+            let after = first + count;
+            let ahead = per_window.min(w.rows - after);
+            let next = (ahead > 0).then(|| w.span(after, ahead));
+            let weights = source.view(w.span(first, count), next)?;
+            multiply(threads, x, &[Window::new(kernels, w, first..after, weights, y)]);
+            first = after;
+        }
     }
     Ok(())
+}
+
+/// Most products that are computed together: more than any layer has of one input.
+pub const MOST_PRODUCTS: usize = 4;
+
+/// Some rows of a matrix, and where their results go.
+struct Window<'w> {
+    matrix: &'w Matrix,
+    kernel: RowsFn,
+    first: usize,
+    weights: &'w [u8],
+    tiles: Tiles<'w>,
+}
+
+impl<'w> Window<'w> {
+    fn new(
+        kernels: &Kernels,
+        matrix: &'w Matrix,
+        rows: Range<usize>,
+        weights: &'w [u8],
+        y: &'w mut [f32],
+    ) -> Self {
+        Window {
+            matrix,
+            kernel: kernels.rows(matrix.format),
+            first: rows.start,
+            weights,
+            tiles: Tiles::new(y, matrix.rows, rows, TILE_ROWS),
+        }
+    }
+}
+
+fn multiply(threads: &dyn Threads, x: &Activations, windows: &[Window<'_>]) {
+    let workers = threads.count();
+    threads.run(&|_| {
+        for window in windows {
+            while let Some(mut rows) = window.tiles.take_share(workers) {
+                multiply_rows(window, x, &mut rows);
+            }
+        }
+    });
 }
 
 /// Rows in a window: whole tiles where they fit, at least one row.
@@ -106,18 +162,22 @@ fn window_rows(window_len: usize, row_bytes: usize) -> usize {
     if rows >= TILE_ROWS { rows / TILE_ROWS * TILE_ROWS } else { rows.max(1) }
 }
 
-/// A few rows times all columns; the columns go in groups that a kernel takes, the rows stay in the nearest cache.
-fn multiply_tile(kernel: RowsFn, w: &Matrix, rows: &[u8], x: &Activations, tile: &mut Tile<'_>) {
+/// Some rows times all columns: tile by tile, so that its weights stay in the nearest cache, and in groups of columns.
+fn multiply_rows(window: &Window<'_>, x: &Activations, rows: &mut Tile<'_>) {
+    let Matrix { format, row_bytes, .. } = *window.matrix;
+    let start = (rows.rows().start - window.first) * row_bytes;
+    let weights = window.weights.get(start..start + rows.rows().len() * row_bytes).unwrap_or_default();
     let mut results = [0.0; TILE_ROWS * TILE_COLUMNS];
-    let mut first = 0;
-    while first < x.tokens() {
-        let count = TILE_COLUMNS.min(x.tokens() - first);
-        let results = &mut results[..TILE_ROWS * count];
-        kernel(w.format, rows, w.row_bytes, x, first..first + count, results);
-        for (i, results) in results.as_chunks::<TILE_ROWS>().0.iter().enumerate() {
-            let y = tile.column(first + i);
-            y.copy_from_slice(&results[..y.len()]);
+    for (tile, weights) in weights.chunks(TILE_ROWS * row_bytes).enumerate() {
+        let count = weights.len() / row_bytes;
+        for first in (0..x.tokens()).step_by(TILE_COLUMNS) {
+            let columns = first..x.tokens().min(first + TILE_COLUMNS);
+            let results = &mut results[..TILE_ROWS * columns.len()];
+            (window.kernel)(format, weights, row_bytes, x, columns.clone(), results);
+            for (column, results) in columns.zip(results.as_chunks::<TILE_ROWS>().0) {
+                let y = rows.column(column).get_mut(tile * TILE_ROWS..).unwrap_or_default();
+                y.iter_mut().zip(&results[..count]).for_each(|(y, result)| *y = *result);
+            }
         }
-        first += count;
     }
 }

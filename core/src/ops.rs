@@ -1,35 +1,5 @@
-//! The vector operations around the matrix products. Each has one defined order of float operations (docs/arithmetic.md).
-
-use crate::simd::portable::{LANES, sum_lanes};
-
-/// RMS norm: y = (x / √(mean(x²) + ε)) · w, with the squares summed in 16 lanes.
-pub fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, y: &mut [f32]) {
-    let mut lanes = [0.0; LANES];
-    for block in x.chunks(LANES) {
-        for (lane, x) in lanes.iter_mut().zip(block) {
-            *lane += x * x;
-        }
-    }
-    let mean = sum_lanes(lanes) / x.len() as f32;
-    let scale = 1.0 / libm::sqrtf(mean + epsilon);
-    for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
-        *y = x * scale * w;
-    }
-}
-
-/// x += y, element by element.
-pub fn add(x: &mut [f32], y: &[f32]) {
-    for (x, y) in x.iter_mut().zip(y) {
-        *x += y;
-    }
-}
-
-/// gate = silu(gate) · up, with silu(x) = x / (1 + e⁻ˣ).
-pub fn silu_multiply(gate: &mut [f32], up: &[f32]) {
-    for (gate, up) in gate.iter_mut().zip(up) {
-        *gate = *gate / (1.0 + exp(-*gate)) * up;
-    }
-}
+//! Functions of floats that are the same on every target (docs/arithmetic.md); those on vectors are in
+//! [`simd::floats`](crate::simd::floats).
 
 /// eˣ to about one unit in the last place, by the same additions and multiplications on every target.
 ///
@@ -40,7 +10,10 @@ pub fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     let clamped = x.clamp(-87.3, 88.7);
-    let n = (clamped * core::f32::consts::LOG2_E + SHIFT) - SHIFT;
+    // The sum drops the fraction and leaves n in the lowest bits.
+    let shifted = clamped * core::f32::consts::LOG2_E + SHIFT;
+    let n = shifted - SHIFT;
+    let whole = shifted.to_bits().wrapping_sub(SHIFT.to_bits()) as i32;
     let r = clamped - n * LN2_HIGH;
     let r = r - n * LN2_LOW;
     let mut p = 1.987_569_1e-4;
@@ -51,8 +24,8 @@ pub fn exp(x: f32) -> f32 {
     p = p * r + 0.5;
     let y = p * (r * r) + r + 1.0;
     // n may be 128, whose power of two is no float: multiply in two steps.
-    let half = n as i32 / 2;
-    let scaled = y * power_of_two(half) * power_of_two(n as i32 - half);
+    let half = whole / 2;
+    let scaled = y * power_of_two(half) * power_of_two(whole - half);
     if x < -87.3 {
         0.0
     } else if x > 88.7 {
@@ -64,7 +37,7 @@ pub fn exp(x: f32) -> f32 {
 
 #[inline(always)]
 fn power_of_two(n: i32) -> f32 {
-    f32::from_bits(((n + 127) as u32) << 23)
+    f32::from_bits((n.wrapping_add(127) as u32) << 23)
 }
 
 /// The index of the largest value; of equal ones the first. `None` if there is no number.

@@ -2,15 +2,15 @@
 
 use alloc::vec::Vec;
 
-use crate::activations::{Activations, Kind};
+use crate::activations::Activations;
 use crate::attention::{Attention, attend};
 use crate::error::{Error, SessionError, TokenizerError};
 use crate::kv::{KvCache, KvType};
-use crate::matmul::{Matrix, matmul};
-use crate::model::{Layer, Model, Projection};
-use crate::ops;
-use crate::platform::Platform;
+use crate::matmul::{MOST_PRODUCTS, Product, matmul};
+use crate::model::{Layer, Model, Projection, Vector};
+use crate::platform::{Platform, Threads};
 use crate::simd::Kernels;
+use crate::simd::tiles::each_column;
 use crate::source::WeightSource;
 
 /// What a session may take.
@@ -43,6 +43,7 @@ pub struct Session<'m, 'h, S> {
     batch: usize,
     position: usize,
     buffers: Buffers,
+    activations: Activations,
 }
 
 /// Work buffers; `[token][element]` each.
@@ -58,8 +59,8 @@ struct Buffers {
     attended: Vec<f32>,
     gate: Vec<f32>,
     up: Vec<f32>,
-    angles: Vec<(f32, f32)>,
-    activations: Activations,
+    /// Cosines, then sines, of the rotary embedding.
+    angles: Vec<f32>,
     logits: Vec<f32>,
 }
 
@@ -82,7 +83,8 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         let cache = KvCache::new(kind, spec.layers, spec.kv_heads, spec.head_dim, context)?;
         let buffers = Buffers::new(model, batch)?;
         let kernels = platform.kernels;
-        Ok(Session { model, source, platform, kernels, cache, batch, position: 0, buffers })
+        let activations = Activations::default();
+        Ok(Session { model, source, platform, kernels, cache, batch, position: 0, buffers, activations })
     }
 
     /// Appends `tokens` to the text, batch by batch, and returns the logits after the last one (`[vocabulary]`).
@@ -173,7 +175,7 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
 
     /// Bytes of work buffers.
     pub fn buffer_bytes(&self) -> usize {
-        self.buffers.bytes()
+        self.buffers.bytes() + self.activations.taken()
     }
 
     /// Name of the instruction set whose kernels run.
@@ -196,6 +198,20 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         Ok(())
     }
 
+    /// The buffers, and everything else that computing with them needs; the batch's first token stands at
+    /// `first_position`.
+    fn run(&mut self, first_position: usize) -> (Run<'_, 'h, S>, &mut Buffers) {
+        let run = Run {
+            model: self.model,
+            kernels: self.kernels,
+            threads: self.platform.threads,
+            source: &mut self.source,
+            activations: &mut self.activations,
+            first_position,
+        };
+        (run, &mut self.buffers)
+    }
+
     /// Runs one batch through all layers; the hidden states stay in `buffers.hidden`.
     fn forward(&mut self, tokens: &[u32]) -> Result<(), Error> {
         let spec = &self.model.spec;
@@ -203,7 +219,7 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         self.cache.grow(self.position + count)?;
         self.buffers.resize(self.model, count);
         let pairs = self.model.rope.pairs();
-        for (i, angles) in self.buffers.angles.chunks_exact_mut(pairs.max(1)).enumerate() {
+        for (i, angles) in self.buffers.angles.chunks_exact_mut((2 * pairs).max(1)).enumerate() {
             self.model.rope.angles(self.position + i, angles);
         }
         let rows = self.buffers.hidden.chunks_exact_mut(spec.hidden_size);
@@ -221,16 +237,8 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
 
     fn attention(&mut self, index: usize, layer: &Layer) -> Result<(), Error> {
         let spec = &self.model.spec;
-        let b = &mut self.buffers;
-        norm_rows(&b.hidden, self.model.vector(layer.attention_norm), spec.norm_epsilon, &mut b.normed);
-        let mut run = Run {
-            model: self.model,
-            kernels: self.kernels,
-            platform: &self.platform,
-            source: &mut self.source,
-            activations: &mut b.activations,
-            first_position: self.position,
-        };
+        let (mut run, b) = self.run(self.position);
+        run.norm(&b.hidden, layer.attention_norm, &mut b.normed);
         run.project_all(
             &b.normed,
             &mut [
@@ -239,84 +247,65 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
                 (&layer.query, &mut b.queries),
             ],
         )?;
-        let (query_len, key_len) = (layer.query.matrix.rows, layer.key.matrix.rows);
-        let pairs = self.model.rope.pairs();
-        let rows = b.queries.chunks_exact_mut(query_len).zip(b.keys.chunks_exact_mut(key_len));
-        for (i, ((query, key), value)) in rows.zip(b.values.chunks_exact(key_len)).enumerate() {
-            let angles = b.angles.get(i * pairs..(i + 1) * pairs).unwrap_or_default();
-            self.model.rope.rotate(query, spec.head_dim, angles);
-            self.model.rope.rotate(key, spec.head_dim, angles);
-            self.cache.store(index, self.position + i, key, value);
+        run.rotate(&b.angles, &mut b.queries, layer.query.matrix.rows);
+        run.rotate(&b.angles, &mut b.keys, layer.key.matrix.rows);
+        let floats = self.kernels.floats;
+        let key_len = layer.key.matrix.rows;
+        let b = &mut self.buffers;
+        let rows = b.keys.chunks_exact(key_len).zip(b.values.chunks_exact(key_len));
+        for (i, (key, value)) in rows.enumerate() {
+            self.cache.store(floats, index, self.position + i, key, value);
         }
         let attention = Attention {
             cache: &self.cache,
+            floats,
             layer: index,
             group: spec.heads / spec.kv_heads,
             scale: 1.0 / libm::sqrtf(spec.head_dim as f32),
             first_position: self.position,
         };
         attend(&attention, self.platform.threads, &b.queries, &mut b.attended);
+        let (mut run, b) = self.run(self.position);
         run.project_all(&b.attended, &mut [(&layer.attention_output, &mut b.normed)])?;
-        ops::add(&mut b.hidden, &b.normed);
+        run.add(&mut b.hidden, &b.normed);
         Ok(())
     }
 
     fn feed_forward(&mut self, layer: &Layer) -> Result<(), Error> {
-        let b = &mut self.buffers;
-        norm_rows(
-            &b.hidden,
-            self.model.vector(layer.ffn_norm),
-            self.model.spec.norm_epsilon,
-            &mut b.normed,
-        );
-        let mut run = Run {
-            model: self.model,
-            kernels: self.kernels,
-            platform: &self.platform,
-            source: &mut self.source,
-            activations: &mut b.activations,
-            first_position: self.position,
-        };
+        let (mut run, b) = self.run(self.position);
+        run.norm(&b.hidden, layer.ffn_norm, &mut b.normed);
         run.project_all(&b.normed, &mut [(&layer.gate, &mut b.gate), (&layer.up, &mut b.up)])?;
-        ops::silu_multiply(&mut b.gate, &b.up);
+        run.silu_multiply(&mut b.gate, &b.up);
         run.project_all(&b.gate, &mut [(&layer.down, &mut b.normed)])?;
-        ops::add(&mut b.hidden, &b.normed);
+        run.add(&mut b.hidden, &b.normed);
         Ok(())
     }
 
     /// Logits after `count` tokens of the last batch, from its token `first` on.
     fn compute_logits(&mut self, first: usize, count: usize) -> Result<(), Error> {
-        let spec = &self.model.spec;
-        let b = &mut self.buffers;
-        let hidden = b.hidden.get(first * spec.hidden_size..(first + count) * spec.hidden_size);
+        let hidden_size = self.model.spec.hidden_size;
+        let len = count * self.model.output.matrix.rows;
+        // The batch ended at `position`, so its first token stands `tokens` before it.
+        let tokens = self.buffers.hidden.len() / hidden_size;
+        let (mut run, b) = self.run(self.position - tokens + first);
+        let hidden = b.hidden.get(first * hidden_size..(first + count) * hidden_size);
         let hidden = hidden.unwrap_or_default();
         b.normed.resize(hidden.len(), 0.0);
-        norm_rows(hidden, self.model.vector(self.model.output_norm), spec.norm_epsilon, &mut b.normed);
-        let len = count * self.model.output.matrix.rows;
+        run.norm(hidden, run.model.output_norm, &mut b.normed);
         let bytes = len * 4;
         b.logits
             .try_reserve_exact(len.saturating_sub(b.logits.len()))
             .map_err(|_| SessionError::OutOfMemory { bytes })?;
         b.logits.resize(len, 0.0);
-        // The batch ended at `position`, so its first token stands `tokens` before it.
-        let tokens = b.hidden.len() / spec.hidden_size;
-        let mut run = Run {
-            model: self.model,
-            kernels: self.kernels,
-            platform: &self.platform,
-            source: &mut self.source,
-            activations: &mut b.activations,
-            first_position: self.position - tokens + first,
-        };
-        run.project_all(&b.normed, &mut [(&self.model.output, &mut b.logits)])
+        run.project_all(&b.normed, &mut [(&run.model.output, &mut b.logits)])
     }
 }
 
-/// Everything a matrix product needs besides its operands.
+/// Everything that a step of the forward pass needs besides its operands.
 struct Run<'r, 'h, S> {
     model: &'r Model<'h>,
     kernels: &'static Kernels,
-    platform: &'r Platform<'r>,
+    threads: &'r dyn Threads,
     source: &'r mut S,
     activations: &'r mut Activations,
     first_position: usize,
@@ -329,17 +318,23 @@ impl<'a, S: WeightSource<'a>> Run<'_, '_, S> {
         x: &[f32],
         targets: &mut [(&Projection, &mut Vec<f32>)],
     ) -> Result<(), Error> {
-        let mut prepared: Option<(Kind, bool)> = None;
-        for (projection, y) in targets {
-            let wanted = (projection.matrix.format.activations(), projection.wide);
-            if prepared != Some(wanted) {
+        let kind = |projection: &Projection| (projection.matrix.format.activations(), projection.wide);
+        for alike in targets.chunk_by_mut(|a, b| kind(a.0) == kind(b.0)) {
+            if let [(projection, _), ..] = alike {
                 self.prepare(projection, x)?;
-                prepared = Some(wanted);
             }
-            self.multiply(&projection.matrix, y)?;
-            if let Some(bias) = projection.bias {
-                let bias = self.model.vector(bias);
-                y.chunks_exact_mut(bias.len()).for_each(|row| ops::add(row, bias));
+            {
+                // No layer has more than three projections of one input.
+                let products =
+                    alike.iter_mut().map(|(projection, y)| Product { matrix: projection.matrix, y });
+                let mut products: heapless::Vec<_, MOST_PRODUCTS> = products.collect();
+                matmul(self.kernels, self.threads, self.source, self.activations, &mut products)?;
+            }
+            for (projection, y) in alike {
+                if let Some(bias) = projection.bias {
+                    let (bias, add) = (self.model.vector(bias), self.kernels.floats.add);
+                    each_column(self.threads, y, bias.len(), |_, row| add(row, bias));
+                }
             }
         }
         Ok(())
@@ -352,15 +347,38 @@ impl<'a, S: WeightSource<'a>> Run<'_, '_, S> {
         Ok(self.kernels.prepare(self.activations, kind, projection.matrix.columns, x, wide)?)
     }
 
-    fn multiply(&mut self, matrix: &Matrix, y: &mut [f32]) -> Result<(), Error> {
-        Ok(matmul(self.kernels, self.platform.threads, self.source, matrix, self.activations, y)?)
+    /// y = the RMS norm of x, token by token.
+    fn norm(&self, x: &[f32], weight: Vector, y: &mut [f32]) {
+        let (weight, epsilon) = (self.model.vector(weight), self.model.spec.norm_epsilon);
+        let (len, norm) = (weight.len(), self.kernels.floats.rms_norm);
+        each_column(self.threads, y, len, |token, y| norm(part(x, token, len), weight, epsilon, y));
+    }
+
+    /// Rotates the heads of each token, which take `len` elements, by its angles.
+    fn rotate(&self, angles: &[f32], x: &mut [f32], len: usize) {
+        let Model { rope, spec, .. } = self.model;
+        each_column(self.threads, x, len, |token, x| {
+            let angles = part(angles, token, 2 * rope.pairs());
+            rope.rotate(self.kernels.floats, x, spec.head_dim, angles);
+        });
+    }
+
+    /// x += y.
+    fn add(&self, x: &mut [f32], y: &[f32]) {
+        let (len, add) = (self.model.spec.hidden_size, self.kernels.floats.add);
+        each_column(self.threads, x, len, |token, x| add(x, part(y, token, len)));
+    }
+
+    /// gate = silu(gate) · up.
+    fn silu_multiply(&self, gate: &mut [f32], up: &[f32]) {
+        let (len, silu_multiply) = (self.model.spec.ffn_size, self.kernels.floats.silu_multiply);
+        each_column(self.threads, gate, len, |token, gate| silu_multiply(gate, part(up, token, len)));
     }
 }
 
-fn norm_rows(x: &[f32], weight: &[f32], epsilon: f32, y: &mut [f32]) {
-    for (x, y) in x.chunks_exact(weight.len()).zip(y.chunks_exact_mut(weight.len())) {
-        ops::rms_norm(x, weight, epsilon, y);
-    }
+/// The elements of one token.
+fn part(x: &[f32], token: usize, len: usize) -> &[f32] {
+    x.get(token * len..(token + 1) * len).unwrap_or_default()
 }
 
 impl Buffers {
@@ -371,20 +389,18 @@ impl Buffers {
             let bytes = 4 * size * batch;
             vec.try_reserve_exact(size * batch).map_err(|_| SessionError::OutOfMemory { bytes })?;
         }
-        let pairs = model.rope.pairs() * batch;
-        let angles = buffers.angles.try_reserve_exact(pairs);
-        angles.map_err(|_| SessionError::OutOfMemory { bytes: 8 * pairs })?;
         Ok(buffers)
     }
 
     /// Elements a token, in the order of [`vectors`](Self::vectors).
-    fn sizes(model: &Model<'_>) -> [usize; 8] {
+    fn sizes(model: &Model<'_>) -> [usize; 9] {
         let spec = &model.spec;
         let (queries, keys) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
-        [spec.hidden_size, spec.hidden_size, queries, keys, keys, queries, spec.ffn_size, spec.ffn_size]
+        let (hidden, ffn, angles) = (spec.hidden_size, spec.ffn_size, 2 * model.rope.pairs());
+        [hidden, hidden, queries, keys, keys, queries, ffn, ffn, angles]
     }
 
-    fn vectors(&mut self) -> [&mut Vec<f32>; 8] {
+    fn vectors(&mut self) -> [&mut Vec<f32>; 9] {
         [
             &mut self.hidden,
             &mut self.normed,
@@ -394,6 +410,7 @@ impl Buffers {
             &mut self.attended,
             &mut self.gate,
             &mut self.up,
+            &mut self.angles,
         ]
     }
 
@@ -402,7 +419,6 @@ impl Buffers {
         for (vec, size) in self.vectors().into_iter().zip(Buffers::sizes(model)) {
             vec.resize(size * tokens, 0.0);
         }
-        self.angles.resize(model.rope.pairs() * tokens, (0.0, 0.0));
     }
 
     fn bytes(&self) -> usize {
@@ -414,7 +430,8 @@ impl Buffers {
             + self.attended.capacity()
             + self.gate.capacity()
             + self.up.capacity()
+            + self.angles.capacity()
             + self.logits.capacity();
-        4 * floats + 8 * self.angles.capacity() + self.activations.taken()
+        4 * floats
     }
 }

@@ -67,6 +67,12 @@ pub trait WeightSource<'a> {
     /// Bytes that stay: a slice of the mapping where there is one, else a copy in memory.
     fn pin(&mut self, span: Span) -> Result<Cow<'a, [u8]>, SourceError>;
 
+    /// The bytes of `span` if they lie in memory anyway, as those of a mapping do.
+    fn resident(&self, span: Span) -> Option<&'a [u8]> {
+        let _ = span;
+        None
+    }
+
     /// The bytes of `now`, valid until the next call. `next` is the window that will be asked for after it,
     /// so that a source can fetch it meanwhile.
     fn view(&mut self, now: Span, next: Option<Span>) -> Result<&[u8], SourceError>;
@@ -103,6 +109,10 @@ impl<'a> WeightSource<'a> for SliceSource<'a> {
 
     fn pin(&mut self, span: Span) -> Result<Cow<'a, [u8]>, SourceError> {
         self.slice(span).map(Cow::Borrowed)
+    }
+
+    fn resident(&self, span: Span) -> Option<&'a [u8]> {
+        self.slice(span).ok()
     }
 
     fn view(&mut self, now: Span, _next: Option<Span>) -> Result<&[u8], SourceError> {

@@ -1,9 +1,13 @@
 //! The project's chores: `cargo xtask --help` lists them.
 
 mod ci;
+mod compare;
 mod demo;
 mod fixtures;
 mod hashes;
+mod instructions;
+mod llama_cpp;
+mod models;
 mod oracle;
 mod raw;
 mod run;
@@ -64,6 +68,18 @@ const CHORES: &[Chore] = &[
         arguments: "[TARGET...]",
         about: "build the command without libc for each target, and hold its size against the ceiling",
         run: sizes::run,
+    },
+    Chore {
+        name: "compare",
+        arguments: "[--quick] [--model FILE]",
+        about: "measure speed and memory beside llama.cpp's (maintainers)",
+        run: compare::run,
+    },
+    Chore {
+        name: "instructions",
+        arguments: "[--target T] [--cpu NAME]",
+        about: "count instructions a token on emulated processors, beside llama.cpp's (maintainers)",
+        run: instructions::run,
     },
     Chore {
         name: "oracle",

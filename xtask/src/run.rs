@@ -1,11 +1,11 @@
 //! Calls other programs: shows what is called, measures it, and says how to repeat what failed.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{Outcome, root};
+use crate::{Outcome, root, text};
 
 /// A command that runs in the workspace's directory.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
@@ -50,6 +50,15 @@ pub(crate) fn target_dir() -> PathBuf {
         Some(folder) => root().join(folder),
         None => root().join("target"),
     }
+}
+
+/// The path in an argument: commands run in the workspace's directory, the caller may be in another.
+///
+/// # Errors
+///
+/// The argument is missing, or there is no current directory.
+pub(crate) fn path(value: Result<OsString, lexopt::Error>) -> Outcome<PathBuf> {
+    std::path::absolute(value.map_err(text)?).map_err(text)
 }
 
 /// Whether a program of this name is on the PATH.

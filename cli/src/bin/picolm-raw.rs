@@ -9,8 +9,7 @@ use alloc::vec::Vec;
 
 use embedded_io::{Read, Write};
 use picolm_cli::host::{Host, IoError, Stream};
-use picolm_core::platform::{Clock, SingleThread, Threads};
-use picolm_core::simd::{Kernels, kernels};
+use picolm_core::platform::{Clock, CpuFeatures, SingleThread, Threads};
 use picolm_platform_linux_raw as raw;
 
 raw::entry!(main);
@@ -112,8 +111,8 @@ impl Host for RawHost {
         &self.clock
     }
 
-    fn kernels(&self) -> &'static Kernels {
-        kernels(raw::cpu_features(&self.process))
+    fn cpu(&self) -> CpuFeatures {
+        raw::cpu_features(&self.process)
     }
 
     fn interrupted(&self) -> bool {

@@ -98,6 +98,10 @@ impl Host for StdHost {
         &self.clock
     }
 
+    fn cpu(&self) -> CpuFeatures {
+        CpuFeatures::detect()
+    }
+
     fn kernels(&self) -> &'static Kernels {
         self.kernels
     }

@@ -5,4 +5,5 @@ pub(crate) mod inspect;
 pub(crate) mod logits;
 pub(crate) mod perplexity;
 pub(crate) mod run;
+pub(crate) mod selftest;
 pub(crate) mod tokenize;

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::arch::RopeLayout;
 use crate::error::ModelError;
 use crate::model::Spec;
+use crate::simd::floats::Floats;
 
 /// The frequencies, one for each pair of elements.
 #[derive(Debug)]
@@ -41,27 +42,26 @@ impl Rope {
         self.frequencies.len()
     }
 
-    /// Writes cosine and sine of each pair's angle at `position`.
-    pub fn angles(&self, position: usize, out: &mut [(f32, f32)]) {
-        for (out, frequency) in out.iter_mut().zip(&self.frequencies) {
-            let angle = position as f64 * frequency;
-            *out = (libm::cos(angle) as f32, libm::sin(angle) as f32);
+    /// Writes the cosines of all pairs' angles at `position`, then their sines: twice [`pairs`](Self::pairs) floats.
+    pub fn angles(&self, position: usize, out: &mut [f32]) {
+        let (cosines, sines) = out.split_at_mut(out.len() / 2);
+        for ((cos, sin), frequency) in cosines.iter_mut().zip(sines).zip(&self.frequencies) {
+            let both = libm::sincos(position as f64 * frequency);
+            (*sin, *cos) = (both.0 as f32, both.1 as f32);
         }
     }
 
-    /// Rotates every head of `x` (`[head][element]`) by `angles`.
-    pub fn rotate(&self, x: &mut [f32], head_dim: usize, angles: &[(f32, f32)]) {
+    /// Rotates every head of `x` (`[head][element]`) by what [`angles`](Self::angles) wrote.
+    pub fn rotate(&self, floats: &Floats, x: &mut [f32], head_dim: usize, angles: &[f32]) {
         let pairs = self.pairs();
-        let (step, distance) = match self.layout {
-            RopeLayout::Interleaved => (2, 1),
-            RopeLayout::Halves => (1, pairs),
-        };
+        let (cos, sin) = angles.split_at(angles.len() / 2);
         for head in x.chunks_exact_mut(head_dim) {
-            for (i, (cos, sin)) in angles.iter().enumerate().take(pairs) {
-                let first = i * step;
-                let (a, b) = (head[first], head[first + distance]);
-                head[first] = a * cos - b * sin;
-                head[first + distance] = a * sin + b * cos;
+            match self.layout {
+                RopeLayout::Interleaved => (floats.rotate_neighbours)(head.as_chunks_mut().0, cos, sin),
+                RopeLayout::Halves => {
+                    let (a, b) = head.split_at_mut(pairs);
+                    (floats.rotate_halves)(a, b, cos, sin);
+                }
             }
         }
     }

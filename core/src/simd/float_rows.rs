@@ -26,6 +26,64 @@ pub(crate) trait Floats16: Copy {
     fn sum(self) -> f32;
 }
 
+/// Sixteen floats in plain Rust, for instruction sets that the compiler vectorises well enough.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(crate) struct Plain([f32; 16]);
+
+#[cfg(target_arch = "x86_64")]
+impl Floats16 for Plain {
+    #[inline(always)]
+    fn zero() -> Self {
+        Plain([0.0; 16])
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32; 16]) -> Self {
+        Plain(*from)
+    }
+
+    #[inline(always)]
+    fn load_f32(from: &[u8; 64]) -> Self {
+        let mut lanes = [0.0; 16];
+        for (lane, bytes) in lanes.iter_mut().zip(from.as_chunks::<4>().0) {
+            *lane = f32::from_le_bytes(*bytes);
+        }
+        Plain(lanes)
+    }
+
+    #[inline(always)]
+    fn load_f16(from: &[u8; 32]) -> Self {
+        let mut lanes = [0.0; 16];
+        for (lane, bytes) in lanes.iter_mut().zip(from.as_chunks::<2>().0) {
+            *lane = portable::half_to_f32(u16::from_le_bytes(*bytes));
+        }
+        Plain(lanes)
+    }
+
+    #[inline(always)]
+    fn load_bf16(from: &[u8; 32]) -> Self {
+        let mut lanes = [0.0; 16];
+        for (lane, bytes) in lanes.iter_mut().zip(from.as_chunks::<2>().0) {
+            *lane = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
+        }
+        Plain(lanes)
+    }
+
+    #[inline(always)]
+    fn add_product(mut self, a: Self, b: Self) -> Self {
+        for i in 0..16 {
+            self.0[i] += a.0[i] * b.0[i];
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        portable::sum_lanes(self.0)
+    }
+}
+
 /// Rows, and columns, that are multiplied together.
 const GROUP: usize = 4;
 

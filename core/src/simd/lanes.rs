@@ -27,6 +27,8 @@ pub(crate) trait Lanes: Copy {
     const ROWS: usize;
     /// Whether [`dot_bytes`](Self::dot_bytes) takes all weights as unsigned.
     const UNSIGNED: bool;
+    /// Whether it is [`dot_wide`](Self::dot_wide) that blocks of 32 are multiplied by.
+    const TOGETHER: bool = false;
     /// Whether loops over the units of a superblock are written out.
     const UNROLL: bool = false;
     /// As many floats.

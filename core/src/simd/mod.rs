@@ -2,6 +2,11 @@
 //!
 //! Everything else in the engine calls them through [`Kernels`], so that a new instruction set is one file and one
 //! line in the table of all.
+// Formats know how to unpack for kernels with a row in each lane, whether or not the target has some.
+#![cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code, unused_imports, unused_macros)
+)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -9,15 +14,21 @@ mod avx2;
 mod avx512;
 pub mod cpu;
 pub(crate) mod float_rows;
+pub mod floats;
 pub(crate) mod lanes;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod panels;
 pub mod portable;
+#[cfg(target_arch = "x86_64")]
+mod sse41;
 pub mod tiles;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use core::ops::Range;
 
+use self::floats::Floats;
 use crate::activations::{Activations, Kind, Layout};
 use crate::error::SessionError;
 use crate::platform::{CpuFeatures, Feature};
@@ -57,6 +68,8 @@ pub struct Kernels {
     prepare: PrepareFn,
     /// Products of rows of weights, in the order of [`FORMATS`].
     rows: &'static [RowsFn; FORMATS.len()],
+    /// Everything on floats between the products.
+    pub floats: &'static Floats,
 }
 
 impl Kernels {
@@ -93,6 +106,8 @@ static ALL: &[&Kernels] = &[
     &avx512::KERNELS,
     #[cfg(target_arch = "x86_64")]
     &avx2::KERNELS,
+    #[cfg(target_arch = "x86_64")]
+    &sse41::KERNELS,
     #[cfg(target_arch = "aarch64")]
     &neon::dotprod::KERNELS,
     #[cfg(target_arch = "aarch64")]
@@ -106,6 +121,7 @@ pub static PORTABLE: Kernels = Kernels {
     needs: &[],
     prepare: |x, kind, len, floats, wide| x.prepare(kind, Layout::Words, len, floats, wide),
     rows: &[portable::rows; FORMATS.len()],
+    floats: &floats::PORTABLE,
 };
 
 /// The kernels that this CPU can run, the best first.

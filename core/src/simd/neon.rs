@@ -15,6 +15,7 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 
 use super::float_rows::Floats16;
+use super::floats::neon::widen_halves;
 use super::lanes::{Lanes, Pairs, Rows, Run};
 
 /// Four lanes; with `DOT` the CPU has `sdot`.
@@ -151,21 +152,6 @@ fn sdot(mut sum: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {
     sum
 }
 
-/// Half-precision floats as single-precision ones. The intrinsic is not stable.
-#[inline(always)]
-fn widen_halves(halves: uint16x4_t) -> float32x4_t {
-    let floats;
-    unsafe {
-        asm!(
-            "fcvtl {floats:v}.4s, {halves:v}.4h",
-            floats = lateout(vreg) floats,
-            halves = in(vreg) halves,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    floats
-}
-
 /// Asks for a line of some bytes, if they reach half through it: what is left out now and then costs less than to ask
 /// twice each time.
 #[inline(always)]
@@ -270,6 +256,7 @@ unsafe fn load_lane<const LANE: usize, const BYTES: usize>(
 impl<const DOT: bool> Lanes for Quad<DOT> {
     const ROWS: usize = 4;
     const UNSIGNED: bool = false;
+    const TOGETHER: bool = true;
     const UNROLL: bool = true;
     type Floats = float32x4_t;
 
@@ -696,10 +683,16 @@ macro_rules! table {
             use crate::error::SessionError;
             use crate::platform::Feature;
             use crate::quant::{FloatFormat, Format, Format32, Format256, kernels};
+            use crate::simd::floats::neon::NEON;
             use crate::simd::{Isa, Kernels, float_rows, isa, panels};
 
-            pub(in crate::simd) static KERNELS: Kernels =
-                Kernels { name: $name, needs: &[Feature::$needs], prepare, rows: &kernels::<Entry>() };
+            pub(in crate::simd) static KERNELS: Kernels = Kernels {
+                name: $name,
+                needs: &[Feature::$needs],
+                prepare,
+                rows: &kernels::<Entry>(),
+                floats: &NEON,
+            };
 
             type Lane = Quad<$dot>;
 

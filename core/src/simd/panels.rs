@@ -26,13 +26,14 @@ struct Part<'t> {
 }
 
 impl Part<'_> {
-    /// Asks for the bytes that follow these rows: the next part, which is read row by row at the same time, so that no
-    /// hardware sees a stream in it. A block of these rows covers as many bytes as the same share of the next.
+    /// Asks for bytes of the next part, which follows these rows: it is read row by row at the same time, and no hardware
+    /// sees a stream in that. Share `index` of those that have `bytes` bytes a row; small ones, since a burst of requests
+    /// keeps the loads of this part waiting.
     #[inline(always)]
-    fn prefetch<L: Lanes>(&self, block: usize, block_bytes: usize) {
-        let chunk = L::ROWS * block_bytes;
-        let start = L::ROWS * self.stride + block * chunk;
-        L::prefetch_all(self.first.wrapping_add(start), chunk);
+    fn prefetch<L: Lanes>(&self, index: usize, bytes: usize) {
+        let share = L::ROWS * bytes;
+        let start = L::ROWS * self.stride + index * share;
+        L::prefetch_all(self.first.wrapping_add(start), share);
     }
 
     /// Where the results of a column go.
@@ -151,10 +152,9 @@ impl<'p> Place<'p> {
         unsafe { self.planes.steps.get_unchecked(self.index) }
     }
 
-    /// Steps times sums of plane `n` of `count`.
+    /// Steps times sums of plane `n`, if each vector has `count` planes: those of the next vectors follow.
     #[inline(always)]
     fn sums16(self, n: usize, count: usize) -> &'p [i16; 16] {
-        debug_assert!(n < count);
         // SAFETY: as above.
         unsafe { self.planes.sums16.get_unchecked(self.index * count + n) }
     }
@@ -168,21 +168,20 @@ impl<'p> Place<'p> {
         [[a, b], [c, d]]
     }
 
-    /// The integers of plane `n` of `count` of a superblock.
+    /// The integers and steps of `C` planes of a superblock, if each vector has `count` planes.
     #[inline(always)]
-    fn runs256(self, n: usize, count: usize) -> &'p [[i8; 16]; 16] {
-        debug_assert!(n < count);
+    fn columns<const C: usize>(self, count: usize) -> [Column<'p>; C] {
         let runs = self.planes.bytes.as_chunks::<16>().0.as_chunks::<16>().0;
         // SAFETY: as above.
-        unsafe { runs.get_unchecked(self.index * count + n) }
+        unsafe {
+            let mut columns = [(runs.get_unchecked(self.index * count), self.steps()); C];
+            for (c, (runs_of_column, steps)) in columns.iter_mut().enumerate() {
+                *runs_of_column = runs.get_unchecked(self.index * count + c);
+                *steps = self.plus(c / count).steps();
+            }
+            columns
+        }
     }
-}
-
-/// Splits `columns` into groups of `L::COLUMNS`.
-#[inline(always)]
-fn groups<const N: usize>(columns: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
-    let end = columns.end;
-    columns.step_by(N).map(move |first| (first, N.min(end - first)))
 }
 
 // ---- Blocks of 32 ----
@@ -226,30 +225,67 @@ fn ready32<L: Lanes, F: Format32>(mut block: Block32<L>) -> Block32<L> {
     block
 }
 
-/// Σ (q − bias)·x of a block.
+/// total + Σ w·x over a run.
 #[inline(always)]
-fn dot32<L: Lanes, F: Format32>(q: &[Run<L>; 2], x: [[&[i8; 16]; 2]; 2], sum: i32) -> L {
+fn dot_run32<L: Lanes, F: Format32>(total: L, w: Run<L>, x: &[i8; 16]) -> L {
     if L::UNSIGNED && F::MAX == 128 {
-        return L::splat(sum.wrapping_mul(-128) as u32).dot_wide::<255>(*q, x);
+        return total.dot_bytes::<255>(w, x);
     }
-    let bias = L::splat(sum.wrapping_mul(-F::BIAS) as u32);
     match F::MAX {
-        0..=15 => bias.dot_wide::<15>(*q, x),
-        16..=31 => bias.dot_wide::<31>(*q, x),
-        _ => bias.dot_wide::<128>(*q, x),
+        0..=15 => total.dot_bytes::<15>(w, x),
+        16..=31 => total.dot_bytes::<31>(w, x),
+        _ => total.dot_bytes::<128>(w, x),
     }
 }
 
-/// total + x_scale·(scale·Σ + min·Σx).
+/// Σ (q − bias)·x over a block, for a register that takes both runs together.
 #[inline(always)]
-fn add32<L: Lanes, F: Format32>(total: L::Floats, block: &Block32<L>, place: Place<'_>) -> L::Floats {
-    let sum = place.sum();
-    let dot = dot32::<L, F>(&block.q, place.runs32(), sum);
-    let mut t = L::mul_floats(block.scale, dot.to_floats());
-    if F::HAS_MIN {
-        t = L::add_floats(t, L::mul_floats(block.min, L::splat_float(sum as f32)));
+fn dot32<L: Lanes, F: Format32>(q: [Run<L>; 2], place: Place<'_>) -> L {
+    let (start, x) = (L::splat(place.sum().wrapping_mul(-F::BIAS) as u32), place.runs32());
+    match F::MAX {
+        0..=15 => start.dot_wide::<15>(q, x),
+        16..=31 => start.dot_wide::<31>(q, x),
+        _ => start.dot_wide::<128>(q, x),
     }
-    L::add_floats(total, L::mul_floats(L::splat_float(place.scale()), t))
+}
+
+/// totals + x_scale·(scale·Σ(q − bias)·x + min·Σx) for a block and `C` columns from `place` on.
+#[inline(always)]
+fn add32<L: Lanes, F: Format32, const C: usize>(
+    totals: &mut [L::Floats; C],
+    block: &Block32<L>,
+    place: Place<'_>,
+) {
+    let mut dots = [L::splat(0); C];
+    if L::TOGETHER {
+        for (c, dot) in dots.iter_mut().enumerate() {
+            *dot = dot32::<L, F>(block.q, place.plus(c));
+        }
+    } else {
+        let bias = if L::UNSIGNED && F::MAX == 128 { 128 } else { F::BIAS };
+        let mut high = [L::splat(0); C];
+        for (c, low) in dots.iter_mut().enumerate() {
+            *low = L::splat(place.plus(c).sum().wrapping_mul(-bias) as u32);
+        }
+        for (r, run) in block.q.iter().enumerate() {
+            for c in 0..C {
+                let [high_x, low_x] = place.plus(c).runs32();
+                high[c] = dot_run32::<L, F>(high[c], *run, high_x[r]);
+                dots[c] = dot_run32::<L, F>(dots[c], *run, low_x[r]);
+            }
+        }
+        for (dot, high) in dots.iter_mut().zip(high) {
+            *dot = high.shl::<8>().sub(high).add(*dot);
+        }
+    }
+    for (c, (total, dot)) in totals.iter_mut().zip(dots).enumerate() {
+        let place = place.plus(c);
+        let mut t = L::mul_floats(block.scale, dot.to_floats());
+        if F::HAS_MIN {
+            t = L::add_floats(t, L::mul_floats(block.min, L::splat_float(place.sum() as f32)));
+        }
+        *total = L::add_floats(*total, L::mul_floats(L::splat_float(place.scale()), t));
+    }
 }
 
 /// One column, from the file's bytes.
@@ -264,7 +300,7 @@ unsafe fn direct32<L: Lanes, F: Format32>(
     vectors: Vectors<'_>,
     column: usize,
 ) {
-    let mut total = L::splat_float(0.0);
+    let mut total = [L::splat_float(0.0)];
     // SAFETY: the rows' first blocks; the ones after them are read as long as there are some.
     let mut rows = unsafe { Blocks::new(part.first, part.stride, F::Block::BYTES) };
     for b in 0..blocks {
@@ -272,11 +308,11 @@ unsafe fn direct32<L: Lanes, F: Format32>(
         let block = ready32::<L, F>(F::lanes(&rows));
         // SAFETY: as above.
         unsafe {
-            total = add32::<L, F>(total, &block, vectors.place(b, column));
+            add32::<L, F, 1>(&mut total, &block, vectors.place(b, column));
             rows = rows.next();
         }
     }
-    L::store_floats(total, part.column(column));
+    L::store_floats(total[0], part.column(column));
 }
 
 /// Blocks of 32 that are unpacked together.
@@ -305,16 +341,49 @@ unsafe fn panel32<L: Lanes, F: Format32>(
             let block = unsafe { Blocks::new(part.first.add(at), part.stride, F::Block::BYTES) };
             *out = ready32::<L, F>(F::lanes(&block));
         }
-        for column in columns.clone() {
-            let start = if first == 0 { zero } else { L::load_floats(part.column(column)) };
-            let mut total = start;
-            for (b, block) in panel[..count].iter().enumerate() {
-                // SAFETY: first + b is one of the blocks.
-                total = add32::<L, F>(total, block, unsafe { vectors.place(first + b, column) });
-            }
-            L::store_floats(total, part.column(column));
+        let panel = &panel[..count];
+        let mut column = columns.start;
+        while column < columns.end {
+            // SAFETY: there are so many columns and blocks.
+            column += unsafe {
+                match columns.end - column {
+                    8.. if L::ROWS == 16 => columns32::<L, F, 8>(part, panel, first, vectors, column),
+                    4.. => columns32::<L, F, 4>(part, panel, first, vectors, column),
+                    _ => columns32::<L, F, 1>(part, panel, first, vectors, column),
+                }
+            };
         }
     }
+}
+
+/// The blocks of a panel, of which the first is number `first`, times `C` columns; returns their number.
+///
+/// # Safety
+///
+/// The vectors have so many blocks, and there are so many of them.
+#[inline(always)]
+unsafe fn columns32<L: Lanes, F: Format32, const C: usize>(
+    part: &mut Part<'_>,
+    panel: &[Block32<L>],
+    first: usize,
+    vectors: Vectors<'_>,
+    column: usize,
+) -> usize {
+    let mut totals = [L::splat_float(0.0); C];
+    if first > 0 {
+        for (c, total) in totals.iter_mut().enumerate() {
+            *total = L::load_floats(part.column(column + c));
+        }
+    }
+    for (b, block) in panel.iter().enumerate() {
+        // SAFETY: the caller's promise.
+        let place = unsafe { vectors.place(first + b, column) };
+        add32::<L, F, C>(&mut totals, block, place);
+    }
+    for (c, total) in totals.iter().enumerate() {
+        L::store_floats(*total, part.column(column + c));
+    }
+    C
 }
 
 // ---- Superblocks of 256 ----
@@ -348,13 +417,6 @@ pub(crate) unsafe fn rows256<L: Lanes, F: Format256>(
             }
         }
     }
-}
-
-/// The integers of a superblock, before the floats: Σ scales·steps·Σwx and Σ mins·steps·Σx of each plane.
-#[derive(Clone, Copy)]
-struct Sums<L, const N: usize> {
-    product: [L; N],
-    mins: [L; N],
 }
 
 /// The run of a superblock that is number `j` of unit `unit`.
@@ -411,60 +473,58 @@ fn dot_two_runs<L: Lanes, F: Format256>(w: [Run<L>; 2], x: [&[i8; 16]; 2]) -> L 
     }
 }
 
-/// Adds the products of four runs, which begin with `first` and are `1 + F::STRIDED` apart.
+/// Where the integers and steps of a column's superblock lie.
+type Column<'x> = (&'x [[i8; 16]; 16], &'x [[i16; 4]; 8]);
+
+/// Adds the products of a unit's four runs with some columns: group after group, so that its weights stay in registers.
 #[inline(always)]
-fn add_unit<L: Lanes, F: Format256>(
-    product: L,
+fn add_unit<L: Lanes, F: Format256, const C: usize>(
+    products: &mut [L; C],
     runs: &[Run<L>; 4],
     unit: usize,
     scales: &Pairs<L>,
-    x: &[[i8; 16]; 16],
-    steps: &[[i16; 4]; 8],
-) -> L {
-    let mut product = product;
+    columns: &[Column<'_>; C],
+) {
     if F::GROUP32 && !F::STRIDED {
         for half in 0..2 {
             let run = 4 * unit + 2 * half;
-            let w = [runs[2 * half], runs[2 * half + 1]];
-            let dot = dot_two_runs::<L, F>(w, [&x[run], &x[run + 1]]);
-            let factor = scales.0[run / 2].scale(false, &steps[run / 2]);
-            product = product.add(dot.mul(factor));
+            for (product, (x, steps)) in products.iter_mut().zip(columns) {
+                let w = [runs[2 * half], runs[2 * half + 1]];
+                let dot = dot_two_runs::<L, F>(w, [&x[run], &x[run + 1]]);
+                let factor = scales.0[run / 2].scale(false, &steps[run / 2]);
+                *product = product.add(dot.mul(factor));
+            }
         }
     } else {
-        for (j, run_weights) in runs.iter().enumerate() {
+        for (j, weights) in runs.iter().enumerate() {
             let run = run_index::<F>(unit, j);
-            let dot = dot_run::<L, F>(*run_weights, &x[run]);
-            let factor = scales.0[run / 2].scale(run % 2 == 1, &steps[run / 2]);
-            product = product.add(dot.mul(factor));
+            for (product, (x, steps)) in products.iter_mut().zip(columns) {
+                let dot = dot_run::<L, F>(*weights, &x[run]);
+                let factor = scales.0[run / 2].scale(!run.is_multiple_of(2), &steps[run / 2]);
+                *product = product.add(dot.mul(factor));
+            }
         }
     }
-    product
 }
 
-/// What does not need the weights: the subtrahends, and the weights' bias.
+/// What the bias of the weights adds to a plane's products, and Σ mins·steps·Σx.
 #[inline(always)]
-fn start_sums<L: Lanes, F: Format256, const N: usize>(
-    header: &Header<L>,
-    place: Place<'_>,
-) -> Sums<L, N> {
-    let mut sums = Sums { product: [L::splat(0); N], mins: [L::splat(0); N] };
-    for n in 0..N {
-        let sums16 = place.sums16(n, N);
-        if bias256::<L, F>() != 0 {
-            let biased = L::splat(0).dot_pairs(&header.scales, sums16);
-            sums.product[n] = biased.mul(L::splat(bias256::<L, F>().wrapping_neg() as u32));
-        }
-        if F::HAS_MIN {
-            sums.mins[n] = L::splat(0).dot_pairs(&header.mins, sums16);
-        }
+fn start_sums<L: Lanes, F: Format256>(header: &Header<L>, sums: &[i16; 16]) -> (L, L) {
+    let (mut product, mut mins) = (L::splat(0), L::splat(0));
+    if bias256::<L, F>() != 0 {
+        product = product.dot_pairs(&header.scales, sums);
+        product = product.mul(L::splat(bias256::<L, F>().wrapping_neg() as u32));
     }
-    sums
+    if F::HAS_MIN {
+        mins = mins.dot_pairs(&header.mins, sums);
+    }
+    (product, mins)
 }
 
 /// An integer of one or two planes, rounded once.
 #[inline(always)]
-fn to_floats<L: Lanes, const N: usize>(planes: &[L; N]) -> L::Floats {
-    match planes[..] {
+fn to_floats<L: Lanes>(planes: &[L]) -> L::Floats {
+    match *planes {
         [high, low] => L::wide_to_floats(high, low),
         _ => planes[0].to_floats(),
     }
@@ -472,15 +532,16 @@ fn to_floats<L: Lanes, const N: usize>(planes: &[L; N]) -> L::Floats {
 
 /// total + x_scale·(scale·product − min·mins).
 #[inline(always)]
-fn add256<L: Lanes, F: Format256, const N: usize>(
+fn add256<L: Lanes, F: Format256>(
     total: L::Floats,
     header: &Header<L>,
-    sums: &Sums<L, N>,
+    products: &[L],
+    mins: &[L],
     x_scale: f32,
 ) -> L::Floats {
-    let mut t = L::mul_floats(header.scale, to_floats(&sums.product));
+    let mut t = L::mul_floats(header.scale, to_floats(products));
     if F::HAS_MIN {
-        t = L::sub_floats(t, L::mul_floats(header.min, to_floats(&sums.mins)));
+        t = L::sub_floats(t, L::mul_floats(header.min, to_floats(mins)));
     }
     L::add_floats(total, L::mul_floats(L::splat_float(x_scale), t))
 }
@@ -502,41 +563,47 @@ unsafe fn direct256<L: Lanes, F: Format256, const N: usize>(
     // SAFETY: the rows' first superblocks; the ones after them are read as long as there are some.
     let mut block = unsafe { Blocks::new(part.first, part.stride, F::Block::BYTES) };
     for b in 0..blocks {
-        part.prefetch::<L>(b, F::Block::BYTES);
         // SAFETY: b is one of the superblocks.
         let place = unsafe { vectors.place(b, column) };
         let header = F::header(&block);
-        let mut sums = start_sums::<L, F, N>(&header, place);
+        let columns = place.columns::<N>(N);
+        let (mut products, mut mins) = ([L::splat(0); N], [L::splat(0); N]);
+        for n in 0..N {
+            (products[n], mins[n]) = start_sums::<L, F>(&header, place.sums16(n, N));
+        }
         if L::UNROLL && N == 1 {
-            direct_unit::<L, F, N>(&mut sums, &block, 0, &header, place);
-            direct_unit::<L, F, N>(&mut sums, &block, 1, &header, place);
-            direct_unit::<L, F, N>(&mut sums, &block, 2, &header, place);
-            direct_unit::<L, F, N>(&mut sums, &block, 3, &header, place);
+            direct_unit::<L, F, N>(part, &mut products, &block, b, 0, &header, &columns);
+            direct_unit::<L, F, N>(part, &mut products, &block, b, 1, &header, &columns);
+            direct_unit::<L, F, N>(part, &mut products, &block, b, 2, &header, &columns);
+            direct_unit::<L, F, N>(part, &mut products, &block, b, 3, &header, &columns);
         } else {
             for unit in 0..4 {
-                direct_unit::<L, F, N>(&mut sums, &block, unit, &header, place);
+                direct_unit::<L, F, N>(part, &mut products, &block, b, unit, &header, &columns);
             }
         }
-        total = add256::<L, F, N>(total, &header, &sums, place.scale());
+        total = add256::<L, F>(total, &header, &products, &mins, place.scale());
         // SAFETY: as above.
         block = unsafe { block.next() };
     }
     L::store_floats(total, part.column(column + offset));
 }
 
-/// Adds the products of unit `unit`.
+/// Adds the products of unit `unit` of superblock `b`.
 #[inline(always)]
 fn direct_unit<L: Lanes, F: Format256, const N: usize>(
-    sums: &mut Sums<L, N>,
+    part: &Part<'_>,
+    products: &mut [L; N],
     block: &Blocks<'_, L>,
+    b: usize,
     unit: usize,
     header: &Header<L>,
-    place: Place<'_>,
+    columns: &[Column<'_>; N],
 ) {
+    part.prefetch::<L>(4 * b + unit, F::Block::BYTES.div_ceil(4));
     let runs = ready256::<L, F>(F::lanes(block, unit));
-    for (n, product) in sums.product.iter_mut().enumerate() {
-        let (x, steps) = (place.runs256(n, N), place.steps());
-        *product = add_unit::<L, F>(*product, &runs, unit, &header.scales, x, steps).in_order();
+    add_unit::<L, F, N>(products, &runs, unit, &header.scales, columns);
+    for product in products {
+        *product = product.in_order();
     }
 }
 
@@ -570,29 +637,31 @@ unsafe fn panel256<L: Lanes, F: Format256>(
                 ready256::<L, F>(F::lanes(&block, 3)),
             ],
         };
-        // SAFETY: b is one of the superblocks.
+        // SAFETY: b is one of the superblocks, and there are so many columns.
         unsafe {
+            // Two planes of one vector are two columns.
             for column in wide.clone() {
-                columns256::<L, F, 2, 1>(part, &panel, b, two, column, wide_offset);
+                columns256::<L, F, 2, 2>(part, &panel, b, two, column, wide_offset);
             }
-            for (column, count) in groups::<4>(narrow.clone()) {
-                if count == 4 {
-                    columns256::<L, F, 1, 4>(part, &panel, b, one, column, narrow_offset);
-                } else {
-                    for column in column..column + count {
-                        columns256::<L, F, 1, 1>(part, &panel, b, one, column, narrow_offset);
+            let mut column = narrow.start;
+            while column < narrow.end {
+                column += match narrow.end - column {
+                    8.. if L::ROWS == 16 => {
+                        columns256::<L, F, 1, 8>(part, &panel, b, one, column, narrow_offset)
                     }
-                }
+                    4.. => columns256::<L, F, 1, 4>(part, &panel, b, one, column, narrow_offset),
+                    _ => columns256::<L, F, 1, 1>(part, &panel, b, one, column, narrow_offset),
+                };
             }
         }
     }
 }
 
-/// One superblock's panel times `C` columns of `N` planes.
+/// One superblock's panel times `C` planes of vectors with `N` planes; returns the number of vectors.
 ///
 /// # Safety
 ///
-/// The vectors have superblock `b`.
+/// The vectors have superblock `b`, and there are so many of them.
 #[inline(always)]
 unsafe fn columns256<L: Lanes, F: Format256, const N: usize, const C: usize>(
     part: &mut Part<'_>,
@@ -601,31 +670,22 @@ unsafe fn columns256<L: Lanes, F: Format256, const N: usize, const C: usize>(
     vectors: Vectors<'_>,
     first: usize,
     offset: usize,
-) {
+) -> usize {
     // SAFETY: the caller's promise.
     let place = unsafe { vectors.place(b, first) };
-    let mut sums = [Sums { product: [L::splat(0); N], mins: [L::splat(0); N] }; C];
-    for (c, sums) in sums.iter_mut().enumerate() {
-        *sums = start_sums::<L, F, N>(&panel.header, place.plus(c));
+    let columns = place.columns::<C>(N);
+    let (mut products, mut mins) = ([L::splat(0); C], [L::splat(0); C]);
+    for c in 0..C {
+        (products[c], mins[c]) = start_sums::<L, F>(&panel.header, place.sums16(c, N));
     }
     for (unit, runs) in panel.runs.iter().enumerate() {
-        for (c, sums) in sums.iter_mut().enumerate() {
-            for (n, product) in sums.product.iter_mut().enumerate() {
-                *product = add_unit::<L, F>(
-                    *product,
-                    runs,
-                    unit,
-                    &panel.header.scales,
-                    place.plus(c).runs256(n, N),
-                    place.plus(c).steps(),
-                );
-            }
-        }
+        add_unit::<L, F, C>(&mut products, runs, unit, &panel.header.scales, &columns);
     }
-    for (c, sums) in sums.iter().enumerate() {
+    for (c, (products, mins)) in products.chunks_exact(N).zip(mins.chunks_exact(N)).enumerate() {
         let out = part.column(first + c + offset);
         let total = if b == 0 { L::splat_float(0.0) } else { L::load_floats(out) };
-        let total = add256::<L, F, N>(total, &panel.header, sums, place.plus(c).scale());
+        let total = add256::<L, F>(total, &panel.header, products, mins, place.plus(c).scale());
         L::store_floats(total, out);
     }
+    C / N
 }

@@ -1,0 +1,360 @@
+//! The work on floats between the matrix products: norms, rotations, activations, attention.
+//!
+//! Each function is written once over a [`Register`] and compiled for every instruction set by [`table!`]. The order of
+//! its operations is docs/arithmetic.md's, so all tables compute the same bits.
+//!
+//! # Safety
+//!
+//! Implementations of [`Register`] call intrinsics of their instruction set without asking whether the CPU has it. They
+//! are used only below the entry points that [`table!`] makes, which a [`Kernels`](super::Kernels) table guards: it is
+//! chosen for a CPU that has them. Loads and stores go through pointers; each function compares lengths before its loops.
+#![allow(unsafe_code)]
+
+mod blocks;
+#[cfg(target_arch = "aarch64")]
+pub(super) mod neon;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod x86;
+
+use super::portable::{LANES, half_to_f32, sum_lanes};
+use crate::kv::{BLOCK, Rows};
+use crate::ops::exp;
+
+/// Most queries that [`Floats::scores`] and [`Floats::accumulate`] take.
+pub const QUERIES: usize = 4;
+
+/// The functions on floats of one instruction set.
+#[derive(Debug)]
+#[allow(clippy::type_complexity)]
+pub struct Floats {
+    /// RMS norm of x with a weight and ε: y = (x · (1 / √(Σx²/n + ε))) · w, with the squares summed in 16 lanes. As many
+    /// elements as the shortest has.
+    pub rms_norm: fn(x: &[f32], weight: &[f32], epsilon: f32, y: &mut [f32]),
+    /// x += y, element by element.
+    pub add: fn(x: &mut [f32], y: &[f32]),
+    /// gate = silu(gate) · up, with silu(x) = x / (1 + e⁻ˣ).
+    pub silu_multiply: fn(gate: &mut [f32], up: &[f32]),
+    /// Rotates the pairs (`a[i]`, `b[i]`) by the angles with these cosines and sines.
+    pub rotate_halves: fn(a: &mut [f32], b: &mut [f32], cos: &[f32], sin: &[f32]),
+    /// Rotates pairs of neighbours by the angles with these cosines and sines.
+    pub rotate_neighbours: fn(x: &mut [[f32; 2]], cos: &[f32], sin: &[f32]),
+    /// Rounds to half precision, to nearest, ties to even.
+    pub to_half: fn(x: &[f32], bits: &mut [u16]),
+    /// (query · key) · scale for up to [`QUERIES`] queries and the first `count` keys of a block, or a few more; the
+    /// products are summed in 16 lanes. `keys` are `[element][position]`. Queries of another length than the keys' get no
+    /// score.
+    pub scores: fn(
+        queries: &[&[f32]],
+        keys: Rows<'_>,
+        count: usize,
+        scale: f32,
+        scores: &mut [[f32; BLOCK]; QUERIES],
+    ),
+    /// For each query, turns the first scores, at least one, into weights e^(score − m), where m is the largest of them and
+    /// `max`, and the others into zeros; puts m into `max`, and the weights' sum in 16 lanes into `sums`.
+    pub soften: fn(scores: &mut [[f32; BLOCK]], counts: &[usize], max: &mut [f32], sums: &mut [f32]),
+    /// out += Σ weight · value over the positions from `first` to `end`, in their order, for up to [`QUERIES`] outputs;
+    /// `values` are `[position][element]`.
+    pub accumulate:
+        fn(weights: &[[f32; BLOCK]], values: Rows<'_>, first: usize, end: usize, out: &mut [&mut [f32]]),
+}
+
+/// Some floats side by side.
+trait Register: Copy {
+    /// How many; a divisor of 16.
+    const LEN: usize;
+    /// Registers of an output that are summed together for each of [`QUERIES`] queries: as many as the CPU holds.
+    const SUMS: usize;
+
+    /// Reads.
+    ///
+    /// # Safety
+    ///
+    /// [`LEN`](Self::LEN) floats can be read.
+    unsafe fn load(from: *const f32) -> Self;
+    /// Reads half-precision floats.
+    ///
+    /// # Safety
+    ///
+    /// [`LEN`](Self::LEN) of them can be read.
+    unsafe fn load_half(from: *const u16) -> Self;
+    /// Writes.
+    ///
+    /// # Safety
+    ///
+    /// [`LEN`](Self::LEN) floats can be written.
+    unsafe fn store(self, to: *mut f32);
+    /// Writes half-precision floats, rounded to nearest, ties to even.
+    ///
+    /// # Safety
+    ///
+    /// [`LEN`](Self::LEN) of them can be written.
+    unsafe fn store_half(self, to: *mut u16);
+    /// The same in every place.
+    fn splat(x: f32) -> Self;
+    /// Sum.
+    fn add(self, other: Self) -> Self;
+    /// Product.
+    fn mul(self, other: Self) -> Self;
+    /// `self` where it is greater than `other`, else `other`: also where one of them is no number.
+    fn greater(self, other: Self) -> Self;
+}
+
+/// Sixteen lanes; as many of the registers as they take are used, the first ones.
+#[derive(Clone, Copy)]
+struct Sixteen<R>([R; LANES]);
+
+impl<R: Register> Sixteen<R> {
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        Sixteen([R::splat(x); LANES])
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32; LANES]) -> Self {
+        let mut x = Self::splat(0.0);
+        for (x, from) in x.0.iter_mut().zip(from.chunks_exact(R::LEN)) {
+            // SAFETY: a chunk has LEN floats.
+            *x = unsafe { R::load(from.as_ptr()) };
+        }
+        x
+    }
+
+    #[inline(always)]
+    fn lanes(self) -> [f32; LANES] {
+        let mut lanes = [0.0; LANES];
+        for (x, to) in self.0.into_iter().zip(lanes.chunks_exact_mut(R::LEN)) {
+            // SAFETY: a chunk has LEN floats.
+            unsafe { x.store(to.as_mut_ptr()) };
+        }
+        lanes
+    }
+
+    #[inline(always)]
+    fn add(mut self, other: Self) -> Self {
+        for (x, y) in self.0.iter_mut().zip(other.0).take(LANES / R::LEN) {
+            *x = x.add(y);
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn mul(mut self, other: Self) -> Self {
+        for (x, y) in self.0.iter_mut().zip(other.0).take(LANES / R::LEN) {
+            *x = x.mul(y);
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn greater(mut self, other: Self) -> Self {
+        for (x, y) in self.0.iter_mut().zip(other.0).take(LANES / R::LEN) {
+            *x = x.greater(y);
+        }
+        self
+    }
+}
+
+#[inline(always)]
+fn rms_norm<R: Register>(x: &[f32], weight: &[f32], epsilon: f32, y: &mut [f32]) {
+    let len = x.len().min(weight.len()).min(y.len());
+    let (x, weight, y) = (&x[..len], &weight[..len], &mut y[..len]);
+    let mut sums = Sixteen::<R>::splat(0.0);
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    for block in blocks {
+        let x = Sixteen::load(block);
+        sums = sums.add(x.mul(x));
+    }
+    let mut lanes = sums.lanes();
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane += x * x;
+    }
+    let scale = 1.0 / libm::sqrtf(sum_lanes(lanes) / len as f32 + epsilon);
+    for i in 0..len {
+        y[i] = x[i] * scale * weight[i];
+    }
+}
+
+#[inline(always)]
+fn add(x: &mut [f32], y: &[f32]) {
+    let len = x.len().min(y.len());
+    let (x, y) = (&mut x[..len], &y[..len]);
+    for i in 0..len {
+        x[i] += y[i];
+    }
+}
+
+#[inline(always)]
+fn silu_multiply(gate: &mut [f32], up: &[f32]) {
+    let len = gate.len().min(up.len());
+    let (gate, up) = (&mut gate[..len], &up[..len]);
+    for i in 0..len {
+        gate[i] = gate[i] / (1.0 + exp(-gate[i])) * up[i];
+    }
+}
+
+#[inline(always)]
+fn rotate_halves(a: &mut [f32], b: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let len = a.len().min(b.len()).min(cos.len()).min(sin.len());
+    let (a, b, cos, sin) = (&mut a[..len], &mut b[..len], &cos[..len], &sin[..len]);
+    for i in 0..len {
+        (a[i], b[i]) = (a[i] * cos[i] - b[i] * sin[i], a[i] * sin[i] + b[i] * cos[i]);
+    }
+}
+
+#[inline(always)]
+fn rotate_neighbours(x: &mut [[f32; 2]], cos: &[f32], sin: &[f32]) {
+    let len = x.len().min(cos.len()).min(sin.len());
+    let (x, cos, sin) = (&mut x[..len], &cos[..len], &sin[..len]);
+    for i in 0..len {
+        let [a, b] = x[i];
+        x[i] = [a * cos[i] - b * sin[i], a * sin[i] + b * cos[i]];
+    }
+}
+
+#[inline(always)]
+fn to_half<R: Register>(x: &[f32], bits: &mut [u16]) {
+    let len = x.len().min(bits.len());
+    let (x, bits) = (&x[..len], &mut bits[..len]);
+    let mut i = 0;
+    while i + R::LEN <= len {
+        // SAFETY: both have `len` elements.
+        unsafe { R::load(x.as_ptr().add(i)).store_half(bits.as_mut_ptr().add(i)) };
+        i += R::LEN;
+    }
+    while i < len {
+        bits[i] = f32_to_half(x[i]);
+        i += 1;
+    }
+}
+
+/// Half-precision bits of a float, rounded to nearest, ties to even; without a branch, so that loops can be vectorised.
+#[inline(always)]
+fn f32_to_half(x: f32) -> u16 {
+    const INFINITE: u32 = 0x7C00;
+    let sign = (x.to_bits() >> 16) & 0x8000;
+    let magnitude = x.to_bits() & 0x7FFF_FFFF;
+    // From 2^-14 on: the exponent's bias changes by 112, and what is dropped rounds by a carry.
+    let odd = (magnitude >> 13) & 1;
+    let normal = magnitude.wrapping_sub(112 << 23).wrapping_add(0xFFF + odd) >> 13;
+    // Below, the last place of 0.5 is that of a subnormal half: the sum rounds.
+    let small = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0.5f32.to_bits());
+    let nan = INFINITE | 0x200 | (magnitude >> 13) & 0x3FF;
+    let finite = if magnitude < 113 << 23 { small } else { normal };
+    let large = if magnitude > 0x7F80_0000 { nan } else { INFINITE };
+    (sign | if magnitude >= 143 << 23 { large } else { finite }) as u16
+}
+
+/// Makes the table of an instruction set: its name, its [`Register`] and, if it needs any, its features.
+macro_rules! table {
+    ($(#[$doc:meta])* $table:ident: $register:ty $(, $features:literal)?) => {
+        $(#[$doc])*
+        pub(in crate::simd) static $table: Floats = Floats {
+            rms_norm: entry!([$($features)?] rms_norm::<$register>, x: &[f32], w: &[f32], e: f32, y: &mut [f32]),
+            add: entry!([$($features)?] add, x: &mut [f32], y: &[f32]),
+            silu_multiply: entry!([$($features)?] silu_multiply, gate: &mut [f32], up: &[f32]),
+            rotate_halves: entry!(
+                [$($features)?] rotate_halves, a: &mut [f32], b: &mut [f32], cos: &[f32], sin: &[f32]
+            ),
+            rotate_neighbours: entry!(
+                [$($features)?] rotate_neighbours, x: &mut [[f32; 2]], cos: &[f32], sin: &[f32]
+            ),
+            to_half: entry!([$($features)?] to_half::<$register>, x: &[f32], bits: &mut [u16]),
+            scores: entry!(
+                [$($features)?] blocks::scores::<$register>, queries: &[&[f32]], keys: Rows<'_>,
+                count: usize, scale: f32, scores: &mut [[f32; BLOCK]; QUERIES]
+            ),
+            soften: entry!(
+                [$($features)?] blocks::soften::<$register>, scores: &mut [[f32; BLOCK]], counts: &[usize],
+                max: &mut [f32], sums: &mut [f32]
+            ),
+            accumulate: entry!(
+                [$($features)?] blocks::accumulate::<$register>, weights: &[[f32; BLOCK]],
+                values: Rows<'_>, first: usize, end: usize, out: &mut [&mut [f32]]
+            ),
+        };
+    };
+}
+
+/// A function compiled with features, if any are given.
+macro_rules! entry {
+    ([$($features:literal)?] $function:path, $($arg:ident: $type:ty),* $(=> $result:ty)?) => {{
+        $(#[target_feature(enable = $features)])?
+        fn run($($arg: $type),*) $(-> $result)? {
+            $function($($arg),*)
+        }
+        // SAFETY: the table is chosen for a CPU that has the features.
+        #[allow(unused_unsafe)]
+        |$($arg),*| unsafe { run($($arg),*) }
+    }};
+}
+use {entry, table};
+
+/// Four floats: the width that most CPUs have, and an array where they have none.
+#[derive(Clone, Copy)]
+struct Four([f32; 4]);
+
+impl Register for Four {
+    const LEN: usize = 4;
+    const SUMS: usize = 2;
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller's promise.
+        Four(unsafe { from.cast::<[f32; 4]>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn load_half(from: *const u16) -> Self {
+        // SAFETY: the caller's promise.
+        let [a, b, c, d] = unsafe { from.cast::<[u16; 4]>().read_unaligned() };
+        Four([half_to_f32(a), half_to_f32(b), half_to_f32(c), half_to_f32(d)])
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { to.cast::<[f32; 4]>().write_unaligned(self.0) };
+    }
+
+    #[inline(always)]
+    unsafe fn store_half(self, to: *mut u16) {
+        let Four([a, b, c, d]) = self;
+        let bits = [f32_to_half(a), f32_to_half(b), f32_to_half(c), f32_to_half(d)];
+        // SAFETY: the caller's promise.
+        unsafe { to.cast::<[u16; 4]>().write_unaligned(bits) };
+    }
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        Four([x; 4])
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        let (Four([a, b, c, d]), Four([e, f, g, h])) = (self, other);
+        Four([a + e, b + f, c + g, d + h])
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        let (Four([a, b, c, d]), Four([e, f, g, h])) = (self, other);
+        Four([a * e, b * f, c * g, d * h])
+    }
+
+    #[inline(always)]
+    fn greater(self, other: Self) -> Self {
+        let (Four([a, b, c, d]), Four([e, f, g, h])) = (self, other);
+        Four([
+            if a > e { a } else { e },
+            if b > f { b } else { f },
+            if c > g { c } else { g },
+            if d > h { d } else { h },
+        ])
+    }
+}
+
+table! {
+    /// What every target has.
+    PORTABLE: Four
+}
