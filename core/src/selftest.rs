@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn every_kernel_of_this_machine_passes() {
         let mut count = 0;
-        run(CpuFeatures::detect(), &NoClock, |report| {
+        run(CpuFeatures::of_tests(), &NoClock, |report| {
             assert!(report.passed, "{report:?} {:#018x}", report.hash);
             count += 1;
         });

@@ -1,13 +1,15 @@
-//! PicoLM on an operating system: mapped files, a thread pool, a clock.
+//! PicoLM on an operating system: mapped files, a thread pool, a clock, the CPU's features.
 
 mod clock;
 mod cores;
+mod cpu;
 mod mapping;
 mod memory;
 mod pool;
 
 pub use clock::MonotonicClock;
 pub use cores::{available_cores, available_threads};
+pub use cpu::cpu_features;
 pub use mapping::Mapping;
 pub use memory::peak_rss_bytes;
 pub use pool::Pool;

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use picolm_cli::host::{File, Host, IoError, Stream};
 use picolm_core::platform::{Clock, CpuFeatures};
 use picolm_core::simd::{self, Kernels};
-use picolm_platform_std::{Mapping, MonotonicClock, Pool, available_cores, peak_rss_bytes};
+use picolm_platform_std::{
+    Mapping, MonotonicClock, Pool, available_cores, cpu_features, peak_rss_bytes,
+};
 
 fn main() -> ExitCode {
     let arguments: Vec<Vec<u8>> =
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
 
 /// The best kernels for this CPU, or the ones that `PICOLM_KERNELS` names.
 fn kernels() -> Result<&'static Kernels, String> {
-    let cpu = CpuFeatures::detect();
+    let cpu = cpu_features();
     let Some(name) = std::env::var_os("PICOLM_KERNELS").filter(|name| !name.is_empty()) else {
         return Ok(simd::kernels(cpu));
     };
@@ -113,7 +115,7 @@ impl Host for StdHost {
     }
 
     fn cpu(&self) -> CpuFeatures {
-        CpuFeatures::detect()
+        cpu_features()
     }
 
     fn kernels(&self) -> &'static Kernels {

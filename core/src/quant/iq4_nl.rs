@@ -28,7 +28,7 @@ impl Format32 for Iq4Nl {
 
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>) -> Block32<L> {
-        let packed = block.run(2);
+        let packed = block.weights(2);
         let q = [packed.low_nibbles().lookup(&VALUES), packed.high_nibbles().lookup(&VALUES)];
         Block32 { q, scale: block.half(0), min: L::splat_float(0.0) }
     }

@@ -63,7 +63,7 @@ impl Format256 for Iq4Xs {
 
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
-        let (first, second) = (block.run(8 + 32 * unit), block.run(24 + 32 * unit));
+        let (first, second) = (block.weights(8 + 32 * unit), block.weights(24 + 32 * unit));
         [
             first.low_nibbles().lookup(&VALUES),
             first.high_nibbles().lookup(&VALUES),

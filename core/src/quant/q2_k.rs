@@ -45,6 +45,6 @@ impl Format256 for Q2K {
 
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
-        block.run(16 + 32 * (unit / 2) + 16 * (unit % 2)).bit_pairs()
+        block.weights(16 + 32 * (unit / 2) + 16 * (unit % 2)).bit_pairs()
     }
 }

@@ -49,8 +49,8 @@ impl Format256 for Q3K {
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
         let (half, column) = (unit / 2, unit % 2);
-        let pairs = block.run(32 + 32 * half + 16 * column).bit_pairs();
-        let third = block.run(16 * column);
+        let pairs = block.weights(32 + 32 * half + 16 * column).bit_pairs();
+        let third = block.weights(16 * column);
         let third = if half == 0 { third } else { third.shr::<4>() };
         let bit = 0x0404_0404;
         [

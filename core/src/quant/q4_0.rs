@@ -24,7 +24,7 @@ impl Format32 for Q4_0 {
 
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>) -> Block32<L> {
-        let packed = block.run(2);
+        let packed = block.weights(2);
         Block32 {
             q: [packed.low_nibbles(), packed.high_nibbles()],
             scale: block.half(0),

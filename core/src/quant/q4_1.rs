@@ -24,7 +24,7 @@ impl Format32 for Q4_1 {
 
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>) -> Block32<L> {
-        let (packed, floats) = (block.run(4), block.dword(0));
+        let (packed, floats) = (block.weights(4), block.dword(0));
         Block32 {
             q: [packed.low_nibbles(), packed.high_nibbles()],
             scale: floats.half_to_floats(),

@@ -39,7 +39,7 @@ impl Format256 for Q4K {
 
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
-        let (first, second) = (block.run(16 + 32 * unit), block.run(32 + 32 * unit));
+        let (first, second) = (block.weights(16 + 32 * unit), block.weights(32 + 32 * unit));
         [first.low_nibbles(), second.low_nibbles(), first.high_nibbles(), second.high_nibbles()]
     }
 }

@@ -26,7 +26,7 @@ impl Format32 for Q5_0 {
 
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>) -> Block32<L> {
-        let (packed, fifth) = (block.run(6), Run::fifth_bits(block.dword(2)));
+        let (packed, fifth) = (block.weights(6), Run::fifth_bits(block.dword(2)));
         Block32 {
             q: [packed.low_nibbles().or(fifth[0]), packed.high_nibbles().or(fifth[1])],
             scale: block.half(0),

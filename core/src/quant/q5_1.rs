@@ -26,7 +26,7 @@ impl Format32 for Q5_1 {
 
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>) -> Block32<L> {
-        let (packed, floats) = (block.run(8), block.dword(0));
+        let (packed, floats) = (block.weights(8), block.dword(0));
         let fifth = Run::fifth_bits(block.dword(4));
         Block32 {
             q: [packed.low_nibbles().or(fifth[0]), packed.high_nibbles().or(fifth[1])],

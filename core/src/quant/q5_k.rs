@@ -39,8 +39,8 @@ impl Format256 for Q5K {
 
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
-        let (first, second) = (block.run(48 + 32 * unit), block.run(64 + 32 * unit));
-        let (a, b) = (block.run(16), block.run(32));
+        let (first, second) = (block.weights(48 + 32 * unit), block.weights(64 + 32 * unit));
+        let (a, b) = (block.weights(16), block.weights(32));
         let (a, b) = match unit {
             0 => (a.shl::<4>(), b.shl::<4>()),
             1 => (a.shl::<2>(), b.shl::<2>()),

@@ -47,15 +47,14 @@ impl Format256 for Q6K {
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
         let (half, column) = (unit / 2, unit % 2);
-        let first = block.run(64 * half + 16 * column);
-        let second = block.run(64 * half + 32 + 16 * column);
-        let upper = block.run(128 + 32 * half + 16 * column);
-        let pair = 0x3030_3030;
+        let first = block.weights(64 * half + 16 * column);
+        let second = block.weights(64 * half + 32 + 16 * column);
+        let upper = block.weights(128 + 32 * half + 16 * column);
         [
-            first.low_nibbles().or(upper.shl::<4>().and(pair)),
-            second.low_nibbles().or(upper.shl::<2>().and(pair)),
-            first.high_nibbles().or(upper.and(pair)),
-            second.high_nibbles().or(upper.shr::<2>().and(pair)),
+            first.low_with::<0>(upper),
+            second.low_with::<1>(upper),
+            first.high_with::<0>(upper),
+            second.high_with::<1>(upper),
         ]
     }
 }

@@ -23,7 +23,7 @@ impl Format32 for Q8_0 {
 
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>) -> Block32<L> {
-        let q = [block.run(2), block.run(18)];
+        let q = [block.weights(2), block.weights(18)];
         Block32 { q, scale: block.half(0), min: L::splat_float(0.0) }
     }
 }

@@ -35,12 +35,13 @@ fn word_digits<L: Lanes>(bytes: L, place: usize) -> L {
 #[inline(always)]
 fn run<L: Lanes>(block: &Blocks<'_, L>, index: usize) -> Run<L> {
     let (Run([a, b, c, d]), places) = match index {
-        0..10 => (block.run(16 * (index % 2)), [index / 2; 4]),
-        10..15 => (block.run(32), [index - 10; 4]),
+        0..10 => (block.weights(16 * (index % 2)), [index / 2; 4]),
+        10..15 => (block.weights(32), [index - 10; 4]),
         _ => (Run([block.dword(48); 4]), [0, 1, 2, 3]),
     };
     let [p, q, r, s] = places;
-    Run([digits(a, p), digits(b, q), digits(c, r), digits(d, s)])
+    let run = Run([digits(a, p), digits(b, q), digits(c, r), digits(d, s)]);
+    if index < 15 { run } else { L::arrange(run) }
 }
 
 impl Format256 for Tq1 {

@@ -38,6 +38,6 @@ impl Format256 for Tq2 {
 
     #[inline(always)]
     fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4] {
-        block.run(32 * (unit / 2) + 16 * (unit % 2)).bit_pairs()
+        block.weights(32 * (unit / 2) + 16 * (unit % 2)).bit_pairs()
     }
 }

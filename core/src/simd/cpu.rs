@@ -39,6 +39,17 @@ impl CpuFeatures {
         CpuFeatures::NONE
     }
 
+    /// What the tests' machine has.
+    #[cfg(test)]
+    pub(crate) fn of_tests() -> Self {
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("dotprod") {
+            // SAFETY: just detected.
+            return unsafe { Self::detect().with(Feature::DotProd) };
+        }
+        Self::detect()
+    }
+
     /// These and one more.
     ///
     /// # Safety

@@ -12,7 +12,8 @@
 
 use core::marker::PhantomData;
 
-/// Sixteen neighbouring bytes of each row, four to a lane.
+/// Sixteen neighbouring bytes of each row: four to a lane, or, as weights, in the order that the instruction set's dot
+/// products take.
 #[derive(Clone, Copy)]
 pub(crate) struct Run<L>(pub(crate) [L; 4]);
 
@@ -26,6 +27,10 @@ pub(crate) trait Lanes: Copy {
     const ROWS: usize;
     /// Whether [`dot_bytes`](Self::dot_bytes) takes all weights as unsigned.
     const UNSIGNED: bool;
+    /// Whether it is [`dot_wide`](Self::dot_wide) that blocks of 32 are multiplied by.
+    const TOGETHER: bool = false;
+    /// Whether loops over the units of a superblock are written out.
+    const UNROLL: bool = false;
     /// As many floats.
     type Floats: Copy;
 
@@ -35,6 +40,11 @@ pub(crate) trait Lanes: Copy {
     ///
     /// [`ROWS`](Self::ROWS) times 16 bytes, `stride` bytes apart, can be read.
     unsafe fn load_run(first: *const u8, stride: usize) -> Run<Self>;
+    /// What lies four bytes to a lane, as weights.
+    #[inline(always)]
+    fn arrange(run: Run<Self>) -> Run<Self> {
+        run
+    }
     /// Four bytes of each row.
     ///
     /// # Safety
@@ -48,8 +58,67 @@ pub(crate) trait Lanes: Copy {
     /// [`ROWS`](Self::ROWS) times 2 bytes, `stride` bytes apart, can be read.
     unsafe fn load_half(first: *const u8, stride: usize) -> Self::Floats;
 
+    /// The same address. An instruction set that keeps addresses of rows in registers hides from the compiler how it
+    /// came about.
+    #[inline(always)]
+    fn hide(at: *const u8) -> *const u8 {
+        at
+    }
+    /// The same integers, when all that is written before this has been read from memory and what follows has not.
+    #[inline(always)]
+    fn in_order(self) -> Self {
+        self
+    }
+    /// [`load_run`](Self::load_run) of `rows`.
+    ///
+    /// # Safety
+    ///
+    /// 16 bytes of each row from `offset` on can be read; so for the next ones.
+    #[inline(always)]
+    unsafe fn run_of(rows: &Rows, offset: usize) -> Run<Self> {
+        // SAFETY: the caller's promise.
+        unsafe { Self::load_run(rows.first.add(offset), rows.stride) }
+    }
+    /// The same as weights.
+    ///
+    /// # Safety
+    ///
+    /// As above.
+    #[inline(always)]
+    unsafe fn weights_of(rows: &Rows, offset: usize) -> Run<Self> {
+        // SAFETY: the caller's promise.
+        unsafe { Self::run_of(rows, offset) }
+    }
+    /// [`load_dword`](Self::load_dword) of `rows`.
+    ///
+    /// # Safety
+    ///
+    /// As above, with 4 bytes.
+    #[inline(always)]
+    unsafe fn dword_of(rows: &Rows, offset: usize) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self::load_dword(rows.first.add(offset), rows.stride) }
+    }
+    /// [`load_half`](Self::load_half) of `rows`.
+    ///
+    /// # Safety
+    ///
+    /// As above, with 2 bytes.
+    #[inline(always)]
+    unsafe fn half_of(rows: &Rows, offset: usize) -> Self::Floats {
+        // SAFETY: the caller's promise.
+        unsafe { Self::load_half(rows.first.add(offset), rows.stride) }
+    }
+
     /// Asks for the bytes around an address, which need not exist.
     fn prefetch(at: *const u8);
+    /// Asks for some bytes, which need not exist.
+    #[inline(always)]
+    fn prefetch_all(at: *const u8, bytes: usize) {
+        for offset in (0..bytes).step_by(64) {
+            Self::prefetch(at.wrapping_add(offset));
+        }
+    }
 
     /// The same in every lane.
     fn splat(x: u32) -> Self;
@@ -63,6 +132,23 @@ pub(crate) trait Lanes: Copy {
     fn shl<const N: u32>(self) -> Self;
     /// Lanes to the right, zeros from the left.
     fn shr<const N: u32>(self) -> Self;
+    /// The high nibbles of the bytes.
+    #[inline(always)]
+    fn high_nibbles(self) -> Self {
+        self.shr::<4>().and(Self::splat(0x0F0F_0F0F))
+    }
+    /// The low nibbles, and above them bit pair `PLACE`, 0 or 1, of the bytes of `upper`.
+    #[inline(always)]
+    fn low_with<const PLACE: u32>(self, upper: Self) -> Self {
+        let upper = if PLACE == 0 { upper.shl::<4>() } else { upper.shl::<2>() };
+        self.and(Self::splat(0x0F0F_0F0F)).or(upper.and(Self::splat(0x3030_3030)))
+    }
+    /// The high nibbles, and above them bit pair `PLACE + 2` of the bytes of `upper`.
+    #[inline(always)]
+    fn high_with<const PLACE: u32>(self, upper: Self) -> Self {
+        let upper = if PLACE == 0 { upper } else { upper.shr::<2>() };
+        self.high_nibbles().or(upper.and(Self::splat(0x3030_3030)))
+    }
     /// Sum of integers, which wraps.
     fn add(self, other: Self) -> Self;
     /// Difference of integers, which wraps.
@@ -71,15 +157,41 @@ pub(crate) trait Lanes: Copy {
     fn mul(self, other: Self) -> Self;
     /// Difference of words, which wraps.
     fn sub_words(self, other: Self) -> Self;
-    /// Bytes `A` and `B` as unsigned words.
+    /// Bytes `A` and `B` as unsigned words: which one lies where is known to all methods that take pairs.
     fn pair<const A: u32, const B: u32>(self) -> Self;
     /// For each byte, which is below 16, the table's entry.
     fn lookup(self, table: &[i8; 16]) -> Self;
     /// `self` + Σ w·x over 16 elements. Bytes of `w` are at most `MAX` if that is below 128; signed if it is 128, which
     /// is asked only without [`UNSIGNED`](Self::UNSIGNED); any unsigned ones if it is 255, which is asked only with it.
     fn dot_bytes<const MAX: u32>(self, w: Run<Self>, x: &[i8; 16]) -> Self;
+    /// [`dot_bytes`](Self::dot_bytes) over 32 elements.
+    #[inline(always)]
+    fn dot_two<const MAX: u32>(self, w: [Run<Self>; 2], x: [&[i8; 16]; 2]) -> Self {
+        self.dot_bytes::<MAX>(w[0], x[0]).dot_bytes::<MAX>(w[1], x[1])
+    }
+    /// `self` + Σ w·(255·high + low) over 32 elements.
+    #[inline(always)]
+    fn dot_wide<const MAX: u32>(self, w: [Run<Self>; 2], [high, low]: [[&[i8; 16]; 2]; 2]) -> Self {
+        let high = Self::splat(0).dot_two::<MAX>(w, high);
+        high.shl::<8>().sub(high).add(self.dot_two::<MAX>(w, low))
+    }
     /// `self` + Σ of the products of words.
     fn dot_words(self, words: Self, x: [i16; 2]) -> Self;
+    /// The same over all words.
+    #[inline(always)]
+    fn dot_pairs(self, words: &Pairs<Self>, x: &[i16; 16]) -> Self {
+        let mut sum = self;
+        for (words, &x) in words.0.iter().zip(x.as_chunks::<2>().0) {
+            sum = sum.dot_words(*words, x);
+        }
+        sum
+    }
+    /// The first word of each lane, or the second if `odd`, times a step s, which comes as (s, 0) and (0, s).
+    #[inline(always)]
+    fn scale(self, odd: bool, step: &[i16; 4]) -> Self {
+        let [even, zero, zero_too, step] = *step;
+        Self::splat(0).dot_words(self, if odd { [zero_too, step] } else { [even, zero] })
+    }
 
     /// The integers as floats.
     fn to_floats(self) -> Self::Floats;
@@ -101,11 +213,41 @@ pub(crate) trait Lanes: Copy {
     fn store_floats(x: Self::Floats, to: &mut [f32]);
 }
 
+/// Where some rows are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows {
+    first: *const u8,
+    stride: usize,
+    /// The first four rows, each for itself.
+    pub(crate) starts: [*const u8; 4],
+}
+
+impl Rows {
+    /// What the rows' addresses are, `stride` bytes apart.
+    #[inline(always)]
+    pub(crate) fn new<L: Lanes>(first: *const u8, stride: usize) -> Self {
+        let mut starts = [first; 4];
+        for (row, start) in starts.iter_mut().enumerate() {
+            *start = L::hide(first.wrapping_add(row * stride));
+        }
+        Rows { first, stride, starts }
+    }
+
+    /// So many bytes further.
+    #[inline(always)]
+    fn plus<L: Lanes>(mut self, bytes: usize) -> Self {
+        self.first = self.first.wrapping_add(bytes);
+        for start in &mut self.starts {
+            *start = L::hide(start.wrapping_add(bytes));
+        }
+        self
+    }
+}
+
 /// One block of each row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Blocks<'w, L> {
-    first: *const u8,
-    stride: usize,
+    rows: Rows,
     len: usize,
     lanes: PhantomData<(&'w [u8], L)>,
 }
@@ -116,7 +258,17 @@ impl<L: Lanes> Blocks<'_, L> {
     /// [`Lanes::ROWS`] times `len` bytes, `stride` bytes apart, can be read as long as the value lives.
     #[inline(always)]
     pub(crate) unsafe fn new(first: *const u8, stride: usize, len: usize) -> Self {
-        Blocks { first, stride, len, lanes: PhantomData }
+        Blocks { rows: Rows::new::<L>(first, stride), len, lanes: PhantomData }
+    }
+
+    /// The block after this in each row.
+    ///
+    /// # Safety
+    ///
+    /// It can be read as long as the value lives, if it is read at all.
+    #[inline(always)]
+    pub(crate) unsafe fn next(&self) -> Self {
+        Blocks { rows: self.rows.plus::<L>(self.len), ..*self }
     }
 
     /// Sixteen bytes of each block from `offset` on.
@@ -124,7 +276,15 @@ impl<L: Lanes> Blocks<'_, L> {
     pub(crate) fn run(&self, offset: usize) -> Run<L> {
         assert!(offset + 16 <= self.len);
         // SAFETY: the bytes lie in the blocks.
-        unsafe { L::load_run(self.first.add(offset), self.stride) }
+        unsafe { L::run_of(&self.rows, offset) }
+    }
+
+    /// Sixteen bytes of each block from `offset` on, as weights.
+    #[inline(always)]
+    pub(crate) fn weights(&self, offset: usize) -> Run<L> {
+        assert!(offset + 16 <= self.len);
+        // SAFETY: the bytes lie in the blocks.
+        unsafe { L::weights_of(&self.rows, offset) }
     }
 
     /// Four bytes of each block from `offset` on.
@@ -132,7 +292,7 @@ impl<L: Lanes> Blocks<'_, L> {
     pub(crate) fn dword(&self, offset: usize) -> L {
         assert!(offset + 4 <= self.len);
         // SAFETY: the bytes lie in the blocks.
-        unsafe { L::load_dword(self.first.add(offset), self.stride) }
+        unsafe { L::dword_of(&self.rows, offset) }
     }
 
     /// The half-precision float at `offset` of each block.
@@ -140,7 +300,7 @@ impl<L: Lanes> Blocks<'_, L> {
     pub(crate) fn half(&self, offset: usize) -> L::Floats {
         assert!(offset + 2 <= self.len);
         // SAFETY: the bytes lie in the blocks.
-        unsafe { L::load_half(self.first.add(offset), self.stride) }
+        unsafe { L::half_of(&self.rows, offset) }
     }
 }
 
@@ -222,7 +382,32 @@ impl<L: Lanes> Run<L> {
     /// The high nibbles of the bytes.
     #[inline(always)]
     pub(crate) fn high_nibbles(self) -> Self {
-        self.shr::<4>().and(0x0F0F_0F0F)
+        let Run([a, b, c, d]) = self;
+        Run([a.high_nibbles(), b.high_nibbles(), c.high_nibbles(), d.high_nibbles()])
+    }
+
+    /// The low nibbles, and above them bit pair `PLACE`, 0 or 1, of the bytes of `upper`.
+    #[inline(always)]
+    pub(crate) fn low_with<const PLACE: u32>(self, upper: Self) -> Self {
+        let (Run([a, b, c, d]), Run([e, f, g, h])) = (self, upper);
+        Run([
+            a.low_with::<PLACE>(e),
+            b.low_with::<PLACE>(f),
+            c.low_with::<PLACE>(g),
+            d.low_with::<PLACE>(h),
+        ])
+    }
+
+    /// The high nibbles, and above them bit pair `PLACE + 2` of the bytes of `upper`.
+    #[inline(always)]
+    pub(crate) fn high_with<const PLACE: u32>(self, upper: Self) -> Self {
+        let (Run([a, b, c, d]), Run([e, f, g, h])) = (self, upper);
+        Run([
+            a.high_with::<PLACE>(e),
+            b.high_with::<PLACE>(f),
+            c.high_with::<PLACE>(g),
+            d.high_with::<PLACE>(h),
+        ])
     }
 
     /// The four bit pairs of each byte, the lowest first.
@@ -255,11 +440,11 @@ impl<L: Lanes> Run<L> {
         self.xor(0x8080_8080).pairs().minus(128)
     }
 
-    /// Each of 32 bits as bit 4 of a byte.
+    /// Each of 32 bits as bit 4 of a byte of weights.
     #[inline(always)]
     pub(crate) fn fifth_bits(bits: L) -> [Self; 2] {
         let upper = bits.shr::<16>();
-        [Run::spread(bits), Run::spread(upper)]
+        [L::arrange(Run::spread(bits)), L::arrange(Run::spread(upper))]
     }
 
     /// Each of the lower 16 bits as bit 4 of a byte.

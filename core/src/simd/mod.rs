@@ -2,6 +2,11 @@
 //!
 //! Everything else in the engine calls them through [`Kernels`], so that a new instruction set is one file and one
 //! line in the table of all.
+// Formats know how to unpack for kernels with a row in each lane, whether or not the target has some.
+#![cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code, unused_imports, unused_macros)
+)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -11,6 +16,8 @@ pub mod cpu;
 pub(crate) mod float_rows;
 pub mod floats;
 pub(crate) mod lanes;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod panels;
 pub mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -101,6 +108,10 @@ static ALL: &[&Kernels] = &[
     &avx2::KERNELS,
     #[cfg(target_arch = "x86_64")]
     &sse41::KERNELS,
+    #[cfg(target_arch = "aarch64")]
+    &neon::dotprod::KERNELS,
+    #[cfg(target_arch = "aarch64")]
+    &neon::baseline::KERNELS,
     &PORTABLE,
 ];
 

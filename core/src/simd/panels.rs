@@ -33,9 +33,7 @@ impl Part<'_> {
     fn prefetch<L: Lanes>(&self, index: usize, bytes: usize) {
         let share = L::ROWS * bytes;
         let start = L::ROWS * self.stride + index * share;
-        for offset in (0..share).step_by(64) {
-            L::prefetch(self.first.wrapping_add(start + offset));
-        }
+        L::prefetch_all(self.first.wrapping_add(start), share);
     }
 
     /// Where the results of a column go.
@@ -83,6 +81,109 @@ fn part_of(planes: &Planes, offset: usize, columns: &Range<usize>) -> Range<usiz
     start..columns.end.saturating_sub(offset).clamp(start, planes.tokens)
 }
 
+/// Vectors of planes, whose lengths have been compared with the rows' once.
+#[derive(Clone, Copy)]
+struct Vectors<'p> {
+    planes: &'p Planes,
+}
+
+impl<'p> Vectors<'p> {
+    /// Vectors of `blocks` blocks of 32, in two planes.
+    #[inline(always)]
+    fn of_32(planes: &'p Planes, blocks: usize) -> Self {
+        let places = blocks * planes.tokens;
+        assert!(planes.bytes.len() >= places * 64);
+        assert!(planes.sums.len().min(planes.scales.len()) >= places);
+        Vectors { planes }
+    }
+
+    /// Vectors of `blocks` superblocks of 256, in `n` planes.
+    #[inline(always)]
+    fn of_256(planes: &'p Planes, blocks: usize, n: usize) -> Self {
+        let places = blocks * planes.tokens;
+        assert!(planes.bytes.len() >= places * n * 256 && planes.sums16.len() >= places * n);
+        assert!(planes.steps.len().min(planes.scales.len()) >= places);
+        Vectors { planes }
+    }
+
+    /// Block `block` of vector `column`.
+    ///
+    /// # Safety
+    ///
+    /// There are so many of both.
+    #[inline(always)]
+    unsafe fn place(self, block: usize, column: usize) -> Place<'p> {
+        Place { planes: self.planes, index: block * self.planes.tokens + column }
+    }
+}
+
+/// One block of one vector.
+#[derive(Clone, Copy)]
+struct Place<'p> {
+    planes: &'p Planes,
+    index: usize,
+}
+
+impl<'p> Place<'p> {
+    /// The same block of the vector `count` further on.
+    #[inline(always)]
+    fn plus(self, count: usize) -> Self {
+        Place { index: self.index + count, ..self }
+    }
+
+    /// The scale.
+    #[inline(always)]
+    fn scale(self) -> f32 {
+        // SAFETY: the index is below the length, which `Vectors` has compared; so for the next ones.
+        unsafe { *self.planes.scales.get_unchecked(self.index) }
+    }
+
+    /// The sum of a block of 32.
+    #[inline(always)]
+    fn sum(self) -> i32 {
+        // SAFETY: as above.
+        unsafe { *self.planes.sums.get_unchecked(self.index) }
+    }
+
+    /// The steps of a superblock.
+    #[inline(always)]
+    fn steps(self) -> &'p [[i16; 4]; 8] {
+        // SAFETY: as above.
+        unsafe { self.planes.steps.get_unchecked(self.index) }
+    }
+
+    /// Steps times sums of plane `n`, if each vector has `count` planes: those of the next vectors follow.
+    #[inline(always)]
+    fn sums16(self, n: usize, count: usize) -> &'p [i16; 16] {
+        // SAFETY: as above.
+        unsafe { self.planes.sums16.get_unchecked(self.index * count + n) }
+    }
+
+    /// The integers of two planes of a block of 32: first the high ones.
+    #[inline(always)]
+    fn runs32(self) -> [[&'p [i8; 16]; 2]; 2] {
+        let runs = self.planes.bytes.as_chunks::<16>().0.as_chunks::<2>().0.as_chunks::<2>().0;
+        // SAFETY: as above.
+        let [[a, b], [c, d]] = unsafe { runs.get_unchecked(self.index) };
+        [[a, b], [c, d]]
+    }
+
+    /// The integers and steps of `C` planes of a superblock, if each vector has `count` planes.
+    #[inline(always)]
+    fn columns<const C: usize>(self, count: usize) -> [Column<'p>; C] {
+        let runs = self.planes.bytes.as_chunks::<16>().0.as_chunks::<16>().0;
+        // SAFETY: as above.
+        unsafe {
+            let mut columns = [(runs.get_unchecked(self.index * count), self.steps()); C];
+            for (c, (runs_of_column, steps)) in columns.iter_mut().enumerate() {
+                *runs_of_column = runs.get_unchecked(self.index * count + c);
+                *steps = self.plus(c / count).steps();
+            }
+            columns
+        }
+    }
+}
+
 // ---- Blocks of 32 ----
 
 /// Rows of a tile times columns, for a format of blocks of 32; `out` takes `[column][TILE_ROWS]`.
@@ -100,15 +201,16 @@ pub(crate) unsafe fn rows32<L: Lanes, F: Format32>(
 ) {
     let planes = x.two_planes();
     let blocks = row_bytes / F::Block::BYTES;
+    let vectors = Vectors::of_32(planes, blocks);
     let mut parts = Parts::new(weights, row_bytes);
     let range = part_of(planes, 0, &columns);
     while let Some(mut part) = parts.next::<L>(&columns, out) {
         // SAFETY: a part's rows have `blocks` blocks each.
         unsafe {
             if range.len() == 1 {
-                direct32::<L, F>(&mut part, blocks, planes, range.start);
+                direct32::<L, F>(&mut part, blocks, vectors, range.start);
             } else {
-                panel32::<L, F>(&mut part, blocks, planes, &range);
+                panel32::<L, F>(&mut part, blocks, vectors, &range);
             }
         }
     }
@@ -136,34 +238,53 @@ fn dot_run32<L: Lanes, F: Format32>(total: L, w: Run<L>, x: &[i8; 16]) -> L {
     }
 }
 
-/// totals + x_scale·(scale·Σ(q − bias)·x + min·Σx) for a block and `C` columns from number `place` on.
+/// Σ (q − bias)·x over a block, for a register that takes both runs together.
+#[inline(always)]
+fn dot32<L: Lanes, F: Format32>(q: [Run<L>; 2], place: Place<'_>) -> L {
+    let (start, x) = (L::splat(place.sum().wrapping_mul(-F::BIAS) as u32), place.runs32());
+    match F::MAX {
+        0..=15 => start.dot_wide::<15>(q, x),
+        16..=31 => start.dot_wide::<31>(q, x),
+        _ => start.dot_wide::<128>(q, x),
+    }
+}
+
+/// totals + x_scale·(scale·Σ(q − bias)·x + min·Σx) for a block and `C` columns from `place` on.
 #[inline(always)]
 fn add32<L: Lanes, F: Format32, const C: usize>(
     totals: &mut [L::Floats; C],
     block: &Block32<L>,
-    planes: &Planes,
-    place: usize,
+    place: Place<'_>,
 ) {
-    let bias = if L::UNSIGNED && F::MAX == 128 { 128 } else { F::BIAS };
-    let bytes = &planes.bytes.as_chunks::<16>().0.as_chunks::<4>().0[place..place + C];
-    let sums = &planes.sums[place..place + C];
-    let (mut high, mut low) = ([L::splat(0); C], [L::splat(0); C]);
-    for (low, sum) in low.iter_mut().zip(sums) {
-        *low = L::splat(sum.wrapping_mul(-bias) as u32);
-    }
-    for (r, run) in block.q.iter().enumerate() {
-        for (c, x) in bytes.iter().enumerate() {
-            high[c] = dot_run32::<L, F>(high[c], *run, &x[r]);
-            low[c] = dot_run32::<L, F>(low[c], *run, &x[2 + r]);
+    let mut dots = [L::splat(0); C];
+    if L::TOGETHER {
+        for (c, dot) in dots.iter_mut().enumerate() {
+            *dot = dot32::<L, F>(block.q, place.plus(c));
+        }
+    } else {
+        let bias = if L::UNSIGNED && F::MAX == 128 { 128 } else { F::BIAS };
+        let mut high = [L::splat(0); C];
+        for (c, low) in dots.iter_mut().enumerate() {
+            *low = L::splat(place.plus(c).sum().wrapping_mul(-bias) as u32);
+        }
+        for (r, run) in block.q.iter().enumerate() {
+            for c in 0..C {
+                let [high_x, low_x] = place.plus(c).runs32();
+                high[c] = dot_run32::<L, F>(high[c], *run, high_x[r]);
+                dots[c] = dot_run32::<L, F>(dots[c], *run, low_x[r]);
+            }
+        }
+        for (dot, high) in dots.iter_mut().zip(high) {
+            *dot = high.shl::<8>().sub(high).add(*dot);
         }
     }
-    for (c, total) in totals.iter_mut().enumerate() {
-        let dot = high[c].shl::<8>().sub(high[c]).add(low[c]);
+    for (c, (total, dot)) in totals.iter_mut().zip(dots).enumerate() {
+        let place = place.plus(c);
         let mut t = L::mul_floats(block.scale, dot.to_floats());
         if F::HAS_MIN {
-            t = L::add_floats(t, L::mul_floats(block.min, L::splat_float(sums[c] as f32)));
+            t = L::add_floats(t, L::mul_floats(block.min, L::splat_float(place.sum() as f32)));
         }
-        *total = L::add_floats(*total, L::mul_floats(L::splat_float(planes.scales[place + c]), t));
+        *total = L::add_floats(*total, L::mul_floats(L::splat_float(place.scale()), t));
     }
 }
 
@@ -171,22 +292,25 @@ fn add32<L: Lanes, F: Format32, const C: usize>(
 ///
 /// # Safety
 ///
-/// The rows of `part` have `blocks` blocks each.
+/// The rows of `part` have `blocks` blocks each, and so have the vectors.
 #[inline(always)]
 unsafe fn direct32<L: Lanes, F: Format32>(
     part: &mut Part<'_>,
     blocks: usize,
-    planes: &Planes,
+    vectors: Vectors<'_>,
     column: usize,
 ) {
     let mut total = [L::splat_float(0.0)];
+    // SAFETY: the rows' first blocks; the ones after them are read as long as there are some.
+    let mut rows = unsafe { Blocks::new(part.first, part.stride, F::Block::BYTES) };
     for b in 0..blocks {
         part.prefetch::<L>(b, F::Block::BYTES);
-        // SAFETY: b is one of the blocks.
-        let block =
-            unsafe { Blocks::new(part.first.add(b * F::Block::BYTES), part.stride, F::Block::BYTES) };
-        let block = ready32::<L, F>(F::lanes(&block));
-        add32::<L, F, 1>(&mut total, &block, planes, b * planes.tokens + column);
+        let block = ready32::<L, F>(F::lanes(&rows));
+        // SAFETY: as above.
+        unsafe {
+            add32::<L, F, 1>(&mut total, &block, vectors.place(b, column));
+            rows = rows.next();
+        }
     }
     L::store_floats(total[0], part.column(column));
 }
@@ -198,12 +322,12 @@ const PANEL_BLOCKS: usize = 8;
 ///
 /// # Safety
 ///
-/// The rows of `part` have `blocks` blocks each.
+/// The rows of `part` have `blocks` blocks each, and so have the vectors.
 #[inline(always)]
 unsafe fn panel32<L: Lanes, F: Format32>(
     part: &mut Part<'_>,
     blocks: usize,
-    planes: &Planes,
+    vectors: Vectors<'_>,
     columns: &Range<usize>,
 ) {
     let zero = L::splat_float(0.0);
@@ -220,22 +344,29 @@ unsafe fn panel32<L: Lanes, F: Format32>(
         let panel = &panel[..count];
         let mut column = columns.start;
         while column < columns.end {
-            column += match columns.end - column {
-                8.. if L::ROWS == 16 => columns32::<L, F, 8>(part, panel, first, planes, column),
-                4.. => columns32::<L, F, 4>(part, panel, first, planes, column),
-                _ => columns32::<L, F, 1>(part, panel, first, planes, column),
+            // SAFETY: there are so many columns and blocks.
+            column += unsafe {
+                match columns.end - column {
+                    8.. if L::ROWS == 16 => columns32::<L, F, 8>(part, panel, first, vectors, column),
+                    4.. => columns32::<L, F, 4>(part, panel, first, vectors, column),
+                    _ => columns32::<L, F, 1>(part, panel, first, vectors, column),
+                }
             };
         }
     }
 }
 
 /// The blocks of a panel, of which the first is number `first`, times `C` columns; returns their number.
+///
+/// # Safety
+///
+/// The vectors have so many blocks, and there are so many of them.
 #[inline(always)]
-fn columns32<L: Lanes, F: Format32, const C: usize>(
+unsafe fn columns32<L: Lanes, F: Format32, const C: usize>(
     part: &mut Part<'_>,
     panel: &[Block32<L>],
     first: usize,
-    planes: &Planes,
+    vectors: Vectors<'_>,
     column: usize,
 ) -> usize {
     let mut totals = [L::splat_float(0.0); C];
@@ -245,7 +376,9 @@ fn columns32<L: Lanes, F: Format32, const C: usize>(
         }
     }
     for (b, block) in panel.iter().enumerate() {
-        add32::<L, F, C>(&mut totals, block, planes, (first + b) * planes.tokens + column);
+        // SAFETY: the caller's promise.
+        let place = unsafe { vectors.place(first + b, column) };
+        add32::<L, F, C>(&mut totals, block, place);
     }
     for (c, total) in totals.iter().enumerate() {
         L::store_floats(*total, part.column(column + c));
@@ -271,14 +404,16 @@ pub(crate) unsafe fn rows256<L: Lanes, F: Format256>(
     let (one, two) = (x.one_plane(), x.two_planes());
     let (narrow, wide) = (part_of(one, two.tokens, &columns), part_of(two, 0, &columns));
     let blocks = row_bytes / F::Block::BYTES;
+    let offset = two.tokens;
+    let (one, two) = (Vectors::of_256(one, blocks, 1), Vectors::of_256(two, blocks, 2));
     let mut parts = Parts::new(weights, row_bytes);
     while let Some(mut part) = parts.next::<L>(&columns, out) {
         // SAFETY: a part's rows have `blocks` blocks each.
         unsafe {
             match (narrow.len(), wide.len()) {
-                (1, 0) => direct256::<L, F, 1>(&mut part, blocks, one, narrow.start, two.tokens),
+                (1, 0) => direct256::<L, F, 1>(&mut part, blocks, one, narrow.start, offset),
                 (0, 1) => direct256::<L, F, 2>(&mut part, blocks, two, wide.start, 0),
-                _ => panel256::<L, F>(&mut part, blocks, [(one, &narrow, two.tokens), (two, &wide, 0)]),
+                _ => panel256::<L, F>(&mut part, blocks, [(one, &narrow, offset), (two, &wide, 0)]),
             }
         }
     }
@@ -308,17 +443,33 @@ const fn bias256<L: Lanes, F: Format256>() -> i32 {
     if L::UNSIGNED && F::MAX == 128 { 128 } else { F::BIAS }
 }
 
-/// total + Σ w·x over a run.
+/// Σ w·x over a run.
 #[inline(always)]
-fn dot_run<L: Lanes, F: Format256>(total: L, w: Run<L>, x: &[i8; 16]) -> L {
+fn dot_run<L: Lanes, F: Format256>(w: Run<L>, x: &[i8; 16]) -> L {
+    let zero = L::splat(0);
     if L::UNSIGNED && F::MAX == 128 {
-        return total.dot_bytes::<255>(w, x);
+        return zero.dot_bytes::<255>(w, x);
     }
     match F::MAX {
-        0..=15 => total.dot_bytes::<15>(w, x),
-        16..=31 => total.dot_bytes::<31>(w, x),
-        32..=63 => total.dot_bytes::<63>(w, x),
-        _ => total.dot_bytes::<128>(w, x),
+        0..=15 => zero.dot_bytes::<15>(w, x),
+        16..=31 => zero.dot_bytes::<31>(w, x),
+        32..=63 => zero.dot_bytes::<63>(w, x),
+        _ => zero.dot_bytes::<128>(w, x),
+    }
+}
+
+/// Σ w·x over two runs.
+#[inline(always)]
+fn dot_two_runs<L: Lanes, F: Format256>(w: [Run<L>; 2], x: [&[i8; 16]; 2]) -> L {
+    let zero = L::splat(0);
+    if L::UNSIGNED && F::MAX == 128 {
+        return zero.dot_two::<255>(w, x);
+    }
+    match F::MAX {
+        0..=15 => zero.dot_two::<15>(w, x),
+        16..=31 => zero.dot_two::<31>(w, x),
+        32..=63 => zero.dot_two::<63>(w, x),
+        _ => zero.dot_two::<128>(w, x),
     }
 }
 
@@ -338,10 +489,9 @@ fn add_unit<L: Lanes, F: Format256, const C: usize>(
         for half in 0..2 {
             let run = 4 * unit + 2 * half;
             for (product, (x, steps)) in products.iter_mut().zip(columns) {
-                let dot = dot_run::<L, F>(L::splat(0), runs[2 * half], &x[run]);
-                let dot = dot_run::<L, F>(dot, runs[2 * half + 1], &x[run + 1]);
-                let [step, zero, ..] = steps[run / 2];
-                let factor = L::splat(0).dot_words(scales.0[run / 2], [step, zero]);
+                let w = [runs[2 * half], runs[2 * half + 1]];
+                let dot = dot_two_runs::<L, F>(w, [&x[run], &x[run + 1]]);
+                let factor = scales.0[run / 2].scale(false, &steps[run / 2]);
                 *product = product.add(dot.mul(factor));
             }
         }
@@ -349,10 +499,8 @@ fn add_unit<L: Lanes, F: Format256, const C: usize>(
         for (j, weights) in runs.iter().enumerate() {
             let run = run_index::<F>(unit, j);
             for (product, (x, steps)) in products.iter_mut().zip(columns) {
-                let dot = dot_run::<L, F>(L::splat(0), *weights, &x[run]);
-                let [even, zero, zero_too, odd] = steps[run / 2];
-                let step = if run.is_multiple_of(2) { [even, zero] } else { [zero_too, odd] };
-                let factor = L::splat(0).dot_words(scales.0[run / 2], step);
+                let dot = dot_run::<L, F>(*weights, &x[run]);
+                let factor = scales.0[run / 2].scale(!run.is_multiple_of(2), &steps[run / 2]);
                 *product = product.add(dot.mul(factor));
             }
         }
@@ -362,18 +510,13 @@ fn add_unit<L: Lanes, F: Format256, const C: usize>(
 /// What the bias of the weights adds to a plane's products, and Σ mins·steps·Σx.
 #[inline(always)]
 fn start_sums<L: Lanes, F: Format256>(header: &Header<L>, sums: &[i16; 16]) -> (L, L) {
-    let pairs = sums.as_chunks::<2>().0;
     let (mut product, mut mins) = (L::splat(0), L::splat(0));
     if bias256::<L, F>() != 0 {
-        for (scales, &pair) in header.scales.0.iter().zip(pairs) {
-            product = product.dot_words(*scales, pair);
-        }
+        product = product.dot_pairs(&header.scales, sums);
         product = product.mul(L::splat(bias256::<L, F>().wrapping_neg() as u32));
     }
     if F::HAS_MIN {
-        for (subtrahends, &pair) in header.mins.0.iter().zip(pairs) {
-            mins = mins.dot_words(*subtrahends, pair);
-        }
+        mins = mins.dot_pairs(&header.mins, sums);
     }
     (product, mins)
 }
@@ -407,35 +550,61 @@ fn add256<L: Lanes, F: Format256>(
 ///
 /// # Safety
 ///
-/// The rows of `part` have `blocks` superblocks each.
+/// The rows of `part` have `blocks` superblocks each, and so have the vectors.
 #[inline(always)]
 unsafe fn direct256<L: Lanes, F: Format256, const N: usize>(
     part: &mut Part<'_>,
     blocks: usize,
-    planes: &Planes,
+    vectors: Vectors<'_>,
     column: usize,
     offset: usize,
 ) {
     let mut total = L::splat_float(0.0);
+    // SAFETY: the rows' first superblocks; the ones after them are read as long as there are some.
+    let mut block = unsafe { Blocks::new(part.first, part.stride, F::Block::BYTES) };
     for b in 0..blocks {
         // SAFETY: b is one of the superblocks.
-        let block =
-            unsafe { Blocks::new(part.first.add(b * F::Block::BYTES), part.stride, F::Block::BYTES) };
-        let place = b * planes.tokens + column;
+        let place = unsafe { vectors.place(b, column) };
         let header = F::header(&block);
-        let columns = columns::<N>(planes, place * N, N);
+        let columns = place.columns::<N>(N);
         let (mut products, mut mins) = ([L::splat(0); N], [L::splat(0); N]);
         for n in 0..N {
-            (products[n], mins[n]) = start_sums::<L, F>(&header, &planes.sums16[place * N + n]);
+            (products[n], mins[n]) = start_sums::<L, F>(&header, place.sums16(n, N));
         }
-        for unit in 0..4 {
-            part.prefetch::<L>(4 * b + unit, F::Block::BYTES.div_ceil(4));
-            let runs = ready256::<L, F>(F::lanes(&block, unit));
-            add_unit::<L, F, N>(&mut products, &runs, unit, &header.scales, &columns);
+        if L::UNROLL && N == 1 {
+            direct_unit::<L, F, N>(part, &mut products, &block, b, 0, &header, &columns);
+            direct_unit::<L, F, N>(part, &mut products, &block, b, 1, &header, &columns);
+            direct_unit::<L, F, N>(part, &mut products, &block, b, 2, &header, &columns);
+            direct_unit::<L, F, N>(part, &mut products, &block, b, 3, &header, &columns);
+        } else {
+            for unit in 0..4 {
+                direct_unit::<L, F, N>(part, &mut products, &block, b, unit, &header, &columns);
+            }
         }
-        total = add256::<L, F>(total, &header, &products, &mins, planes.scales[place]);
+        total = add256::<L, F>(total, &header, &products, &mins, place.scale());
+        // SAFETY: as above.
+        block = unsafe { block.next() };
     }
     L::store_floats(total, part.column(column + offset));
+}
+
+/// Adds the products of unit `unit` of superblock `b`.
+#[inline(always)]
+fn direct_unit<L: Lanes, F: Format256, const N: usize>(
+    part: &Part<'_>,
+    products: &mut [L; N],
+    block: &Blocks<'_, L>,
+    b: usize,
+    unit: usize,
+    header: &Header<L>,
+    columns: &[Column<'_>; N],
+) {
+    part.prefetch::<L>(4 * b + unit, F::Block::BYTES.div_ceil(4));
+    let runs = ready256::<L, F>(F::lanes(block, unit));
+    add_unit::<L, F, N>(products, &runs, unit, &header.scales, columns);
+    for product in products {
+        *product = product.in_order();
+    }
 }
 
 /// A superblock of some rows, unpacked.
@@ -448,12 +617,12 @@ struct Panel<L: Lanes> {
 ///
 /// # Safety
 ///
-/// The rows of `part` have `blocks` superblocks each.
+/// The rows of `part` have `blocks` superblocks each, and so have the vectors.
 #[inline(always)]
 unsafe fn panel256<L: Lanes, F: Format256>(
     part: &mut Part<'_>,
     blocks: usize,
-    [(one, narrow, narrow_offset), (two, wide, wide_offset)]: [(&Planes, &Range<usize>, usize); 2],
+    [(one, narrow, narrow_offset), (two, wide, wide_offset)]: [(Vectors<'_>, &Range<usize>, usize); 2],
 ) {
     for b in 0..blocks {
         // SAFETY: b is one of the superblocks.
@@ -468,49 +637,46 @@ unsafe fn panel256<L: Lanes, F: Format256>(
                 ready256::<L, F>(F::lanes(&block, 3)),
             ],
         };
-        // Two planes of one vector are two columns.
-        for column in wide.clone() {
-            columns256::<L, F, 2, 2>(part, &panel, b, two, column, wide_offset);
-        }
-        let mut column = narrow.start;
-        while column < narrow.end {
-            column += match narrow.end - column {
-                8.. if L::ROWS == 16 => {
-                    columns256::<L, F, 1, 8>(part, &panel, b, one, column, narrow_offset)
-                }
-                4.. => columns256::<L, F, 1, 4>(part, &panel, b, one, column, narrow_offset),
-                _ => columns256::<L, F, 1, 1>(part, &panel, b, one, column, narrow_offset),
-            };
+        // SAFETY: b is one of the superblocks, and there are so many columns.
+        unsafe {
+            // Two planes of one vector are two columns.
+            for column in wide.clone() {
+                columns256::<L, F, 2, 2>(part, &panel, b, two, column, wide_offset);
+            }
+            let mut column = narrow.start;
+            while column < narrow.end {
+                column += match narrow.end - column {
+                    8.. if L::ROWS == 16 => {
+                        columns256::<L, F, 1, 8>(part, &panel, b, one, column, narrow_offset)
+                    }
+                    4.. => columns256::<L, F, 1, 4>(part, &panel, b, one, column, narrow_offset),
+                    _ => columns256::<L, F, 1, 1>(part, &panel, b, one, column, narrow_offset),
+                };
+            }
         }
     }
-}
-
-/// The integers and steps of `C` planes from number `first` on, of vectors with `N` planes each.
-#[inline(always)]
-fn columns<const C: usize>(planes: &Planes, first: usize, n: usize) -> [Column<'_>; C] {
-    let x = planes.bytes.as_chunks::<16>().0.as_chunks::<16>().0;
-    let mut columns = [(&x[first], &planes.steps[first / n]); C];
-    for (c, column) in columns.iter_mut().enumerate() {
-        *column = (&x[first + c], &planes.steps[(first + c) / n]);
-    }
-    columns
 }
 
 /// One superblock's panel times `C` planes of vectors with `N` planes; returns the number of vectors.
+///
+/// # Safety
+///
+/// The vectors have superblock `b`, and there are so many of them.
 #[inline(always)]
-fn columns256<L: Lanes, F: Format256, const N: usize, const C: usize>(
+unsafe fn columns256<L: Lanes, F: Format256, const N: usize, const C: usize>(
     part: &mut Part<'_>,
     panel: &Panel<L>,
     b: usize,
-    planes: &Planes,
+    vectors: Vectors<'_>,
     first: usize,
     offset: usize,
 ) -> usize {
-    let place = b * planes.tokens + first;
-    let columns = columns::<C>(planes, place * N, N);
+    // SAFETY: the caller's promise.
+    let place = unsafe { vectors.place(b, first) };
+    let columns = place.columns::<C>(N);
     let (mut products, mut mins) = ([L::splat(0); C], [L::splat(0); C]);
     for c in 0..C {
-        (products[c], mins[c]) = start_sums::<L, F>(&panel.header, &planes.sums16[place * N + c]);
+        (products[c], mins[c]) = start_sums::<L, F>(&panel.header, place.sums16(c, N));
     }
     for (unit, runs) in panel.runs.iter().enumerate() {
         add_unit::<L, F, C>(&mut products, runs, unit, &panel.header.scales, &columns);
@@ -518,7 +684,7 @@ fn columns256<L: Lanes, F: Format256, const N: usize, const C: usize>(
     for (c, (products, mins)) in products.chunks_exact(N).zip(mins.chunks_exact(N)).enumerate() {
         let out = part.column(first + c + offset);
         let total = if b == 0 { L::splat_float(0.0) } else { L::load_floats(out) };
-        let total = add256::<L, F>(total, &panel.header, products, mins, planes.scales[place + c]);
+        let total = add256::<L, F>(total, &panel.header, products, mins, place.plus(c).scale());
         L::store_floats(total, out);
     }
     C / N

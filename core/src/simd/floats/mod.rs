@@ -11,6 +11,8 @@
 #![allow(unsafe_code)]
 
 mod blocks;
+#[cfg(target_arch = "aarch64")]
+pub(super) mod neon;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod x86;
 
