@@ -5,7 +5,7 @@
 //! Layouts: ggml's `ggml-common.h`; arithmetic: docs/arithmetic.md.
 // Formats know how to unpack for kernels with a row in each lane, whether or not the target has some.
 #![cfg_attr(
-    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    not(all(feature = "vectors", any(target_arch = "x86_64", target_arch = "aarch64"))),
     allow(dead_code, unused_imports, unused_macros)
 )]
 

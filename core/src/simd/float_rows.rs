@@ -27,11 +27,11 @@ pub(crate) trait Floats16: Copy {
 }
 
 /// Sixteen floats in plain Rust, for instruction sets that the compiler vectorises well enough.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "vectors", target_arch = "x86_64"))]
 #[derive(Clone, Copy)]
 pub(crate) struct Plain([f32; 16]);
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "vectors", target_arch = "x86_64"))]
 impl Floats16 for Plain {
     #[inline(always)]
     fn zero() -> Self {

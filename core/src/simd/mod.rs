@@ -4,26 +4,26 @@
 //! line in the table of all.
 // Formats know how to unpack for kernels with a row in each lane, whether or not the target has some.
 #![cfg_attr(
-    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    not(all(feature = "vectors", any(target_arch = "x86_64", target_arch = "aarch64"))),
     allow(dead_code, unused_imports, unused_macros)
 )]
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "vectors", target_arch = "x86_64"))]
 mod avx2;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "vectors", target_arch = "x86_64"))]
 mod avx512;
 pub mod cpu;
 pub(crate) mod float_rows;
 pub mod floats;
 pub(crate) mod lanes;
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(feature = "vectors", target_arch = "aarch64"))]
 mod neon;
 mod panels;
 pub mod portable;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "vectors", target_arch = "x86_64"))]
 mod sse41;
 pub mod tiles;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "vectors", target_arch = "x86_64"))]
 mod x86;
 
 use core::ops::Range;
@@ -102,15 +102,15 @@ impl Kernels {
 
 /// Every set of kernels of this target, the best first. The portable ones need nothing and come last.
 static ALL: &[&Kernels] = &[
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "vectors", target_arch = "x86_64"))]
     &avx512::KERNELS,
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "vectors", target_arch = "x86_64"))]
     &avx2::KERNELS,
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "vectors", target_arch = "x86_64"))]
     &sse41::KERNELS,
-    #[cfg(target_arch = "aarch64")]
+    #[cfg(all(feature = "vectors", target_arch = "aarch64"))]
     &neon::dotprod::KERNELS,
-    #[cfg(target_arch = "aarch64")]
+    #[cfg(all(feature = "vectors", target_arch = "aarch64"))]
     &neon::baseline::KERNELS,
     &PORTABLE,
 ];

@@ -11,9 +11,9 @@
 #![allow(unsafe_code)]
 
 mod blocks;
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(feature = "vectors", target_arch = "aarch64"))]
 pub(super) mod neon;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "vectors", target_arch = "x86_64"))]
 pub(super) mod x86;
 
 use super::portable::{LANES, half_to_f32, sum_lanes};
