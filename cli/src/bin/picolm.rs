@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use picolm_cli::host::{Host, IoError, Stream};
-use picolm_core::platform::Clock;
+use picolm_core::platform::{Clock, CpuFeatures};
 use picolm_core::simd::{self, Kernels};
 use picolm_platform_std::{
     Mapping, MonotonicClock, Pool, available_threads, cpu_features, peak_rss_bytes,
@@ -99,7 +99,7 @@ impl Host for StdHost {
     }
 
     fn cpu(&self) -> CpuFeatures {
-        CpuFeatures::detect()
+        cpu_features()
     }
 
     fn kernels(&self) -> &'static Kernels {
