@@ -2,6 +2,8 @@
 //!
 //! Debian's compiler builds the standard library from its source package, so no other toolchain is needed.
 
+use std::process::Command;
+
 use crate::run::{call, cargo, debian_cargo};
 use crate::{Outcome, root, sizes, text};
 
@@ -11,6 +13,8 @@ struct Target {
     /// Debian's prefix of the cross compiler, and of the folder with the C library.
     gnu: &'static str,
     emulator: &'static str,
+    /// The emulator's names of further processors, which run other kernels: only these are tested there.
+    models: &'static [&'static str],
 }
 
 const TARGETS: &[Target] = &[
@@ -18,17 +22,21 @@ const TARGETS: &[Target] = &[
         triple: "riscv64gc-unknown-linux-gnu",
         gnu: "riscv64-linux-gnu",
         emulator: "qemu-riscv64-static",
+        models: &[],
     },
     Target {
         triple: "aarch64-unknown-linux-gnu",
         gnu: "aarch64-linux-gnu",
         emulator: "qemu-aarch64-static",
+        // Without and with dot products of bytes.
+        models: &["cortex-a53", "max"],
     },
     // ARMv6 with floating point, as in the first Pi Zero.
     Target {
         triple: "arm-unknown-linux-gnueabihf",
         gnu: "arm-linux-gnueabihf",
         emulator: "qemu-arm-static",
+        models: &[],
     },
 ];
 
@@ -42,14 +50,23 @@ const BARE: &[&str] = &["thumbv7em-none-eabi", "riscv64gc-unknown-none-elf"];
 /// Runs the engine's and the program's tests on each processor.
 pub(super) fn tests() -> Outcome {
     for target in TARGETS {
-        let variable = format!("CARGO_TARGET_{}", target.triple.to_uppercase().replace('-', "_"));
-        let mut test = debian_cargo(&["test", "--quiet", "-Zbuild-std", "--target", target.triple]);
-        test.args(["--package", "picolm-core", "--lib", "--tests"]);
-        test.env(format!("{variable}_LINKER"), format!("{}-gcc", target.gnu));
-        test.env(format!("{variable}_RUNNER"), format!("{} -L /usr/{}", target.emulator, target.gnu));
-        call(&mut test)?;
+        call(test(target, "").arg("--tests"))?;
+        for model in target.models {
+            call(test(target, &format!("-cpu {model} ")).arg("selftest"))?;
+        }
     }
     Ok(())
+}
+
+/// The engine's unit tests, with options for the emulator.
+fn test(target: &Target, options: &str) -> Command {
+    let variable = format!("CARGO_TARGET_{}", target.triple.to_uppercase().replace('-', "_"));
+    let mut test = debian_cargo(&["test", "--quiet", "-Zbuild-std", "--target", target.triple]);
+    test.args(["--package", "picolm-core", "--lib"]);
+    test.env(format!("{variable}_LINKER"), format!("{}-gcc", target.gnu));
+    let runner = format!("{} {options}-L /usr/{}", target.emulator, target.gnu);
+    test.env(format!("{variable}_RUNNER"), runner);
+    test
 }
 
 /// Checks the platform without libc, and runs the command's tests on the command without libc, on each target.

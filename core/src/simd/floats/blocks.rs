@@ -129,9 +129,14 @@ fn scores_of<R: Register, T: Element>(
         match *queries {
             [] => {}
             [a] => tile_scores::<R, T, 1>([a], &keys, count, scale, scores),
-            [a, b] => tile_scores::<R, T, 2>([a, b], &keys, count, scale, scores),
-            [a, b, c] => tile_scores::<R, T, 3>([a, b, c], &keys, count, scale, scores),
-            [a, b, c, d, ..] => tile_scores::<R, T, 4>([a, b, c, d], &keys, count, scale, scores),
+            [a, b] if R::QUERIES > 1 => tile_scores::<R, T, 2>([a, b], &keys, count, scale, scores),
+            [a, b, c] if R::QUERIES > 2 => {
+                tile_scores::<R, T, 3>([a, b, c], &keys, count, scale, scores)
+            }
+            [a, b, c, d, ..] if R::QUERIES > 3 => {
+                tile_scores::<R, T, 4>([a, b, c, d], &keys, count, scale, scores)
+            }
+            _ => {}
         }
     }
 }
@@ -186,7 +191,8 @@ fn quarter<R: Register, T: Element, const M: usize>(
 
 /// Lane `lane` plus lane `lane` + 8. Lanes start with their first product, not with zero: that would only change the
 /// sign of a zero.
-#[inline(always)]
+#[cfg_attr(feature = "vectors", inline(always))]
+#[cfg_attr(not(feature = "vectors"), inline(never))]
 fn two_lanes<R: Register, T: Element, const M: usize>(
     queries: &[&[f32]; M],
     keys: &Block<'_, T>,
@@ -292,16 +298,21 @@ fn accumulate_of<R: Register, T: Element>(
     end: usize,
     out: &mut [&mut [f32]],
 ) {
-    match (weights, out) {
-        ([w, ..], [a]) => tile_accumulate::<R, T, 1>([w], values, first, end, [a]),
-        ([w, x, ..], [a, b]) => tile_accumulate::<R, T, 2>([w, x], values, first, end, [a, b]),
-        ([w, x, y, ..], [a, b, c]) => {
-            tile_accumulate::<R, T, 3>([w, x, y], values, first, end, [a, b, c]);
+    let together = if R::QUERIES == 1 { 1 } else { QUERIES };
+    for (weights, out) in weights.chunks(together).zip(out.chunks_mut(together)) {
+        match (weights, out) {
+            ([w, ..], [a]) => tile_accumulate::<R, T, 1>([w], values, first, end, [a]),
+            ([w, x, ..], [a, b]) if R::QUERIES > 1 => {
+                tile_accumulate::<R, T, 2>([w, x], values, first, end, [a, b]);
+            }
+            ([w, x, y, ..], [a, b, c]) if R::QUERIES > 1 => {
+                tile_accumulate::<R, T, 3>([w, x, y], values, first, end, [a, b, c]);
+            }
+            ([w, x, y, z, ..], [a, b, c, d]) if R::QUERIES > 1 => {
+                tile_accumulate::<R, T, 4>([w, x, y, z], values, first, end, [a, b, c, d]);
+            }
+            _ => {}
         }
-        ([w, x, y, z, ..], [a, b, c, d]) => {
-            tile_accumulate::<R, T, 4>([w, x, y, z], values, first, end, [a, b, c, d]);
-        }
-        _ => {}
     }
 }
 

@@ -70,7 +70,8 @@ pub struct Floats {
 trait Register: Copy {
     /// How many; a divisor of 16.
     const LEN: usize;
-    /// Queries whose scores it sums together, at most [`QUERIES`]: their lanes take seven registers each.
+    /// Queries whose scores it sums together, at most [`QUERIES`]: their lanes take seven registers each. With 1, outputs go
+    /// one by one too.
     const QUERIES: usize;
     /// Registers of an output that are summed together for each of [`QUERIES`] queries: as many as the CPU holds.
     const SUMS: usize;
@@ -308,7 +309,8 @@ struct Four([f32; 4]);
 
 impl Register for Four {
     const LEN: usize = 4;
-    const QUERIES: usize = 4;
+    // Each number is a copy of the loops: the small programs have one.
+    const QUERIES: usize = if cfg!(feature = "vectors") { 4 } else { 1 };
     const SUMS: usize = 2;
 
     #[inline(always)]
