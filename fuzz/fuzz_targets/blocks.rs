@@ -5,7 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 use picolm_core::activations::{Activations, Layout};
 use picolm_core::quant::FORMATS;
-use picolm_core::simd::portable;
+use picolm_core::platform::CpuFeatures;
+use picolm_core::simd::{TILE_ROWS, portable, runnable};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((&first, bytes)) = bytes.split_first() else { return };
@@ -27,9 +28,20 @@ fuzz_target!(|bytes: &[u8]| {
     let mut prepared = Activations::default();
     prepared.prepare(format.activations(), Layout::Words, len, &x, 1).expect("a small vector");
     let columns = prepared.tokens();
-    let mut out = vec![0.0; rows * columns];
+    let mut out = vec![0.0; TILE_ROWS * columns];
     portable::rows(format, weights, row_bytes, &prepared, 0..columns, &mut out);
-    for (row, parts) in values.chunks(len).zip(out.chunks(columns)) {
+    // Every instruction set of this machine computes the same bits.
+    for kernels in runnable(CpuFeatures::detect()) {
+        let mut prepared = Activations::default();
+        kernels.prepare(&mut prepared, format.activations(), len, &x, 1).expect("a small vector");
+        let mut same = vec![0.0; TILE_ROWS * columns];
+        kernels.rows(format)(format, weights, row_bytes, &prepared, 0..columns, &mut same);
+        for (a, b) in out.iter().zip(&same) {
+            assert!(a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()), "{} {a} {b}", kernels.name());
+        }
+    }
+    for (r, row) in values.chunks(len).enumerate() {
+        let parts: Vec<f32> = out.iter().skip(r).step_by(TILE_ROWS).copied().collect();
         let exact: f64 = row.iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
         let scale: f64 = row.iter().zip(&x).map(|(w, x)| f64::from(w.abs()) * f64::from(x.abs())).sum();
         let got: f64 = parts.iter().map(|part| f64::from(*part)).sum();

@@ -1,12 +1,12 @@
 //! The work on floats between the matrix products: norms, rotations, activations, attention.
 //!
-//! Each function is written once over a [`Register`] and compiled for every instruction set by [`table!`]. The order of
+//! Each function is written once over a `Register` and compiled for every instruction set by `table!`. The order of
 //! its operations is docs/arithmetic.md's, so all tables compute the same bits.
 //!
 //! # Safety
 //!
-//! Implementations of [`Register`] call intrinsics of their instruction set without asking whether the CPU has it. They
-//! are used only below the entry points that [`table!`] makes, which a [`Kernels`](super::Kernels) table guards: it is
+//! Implementations of `Register` call intrinsics of their instruction set without asking whether the CPU has it. They
+//! are used only below the entry points that `table!` makes, which a [`Kernels`](super::Kernels) table guards: it is
 //! chosen for a CPU that has them. Loads and stores go through pointers; each function compares lengths before its loops.
 #![allow(unsafe_code)]
 
