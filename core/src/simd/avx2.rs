@@ -112,6 +112,11 @@ struct Floats(__m256, __m256);
 
 impl Floats16 for Floats {
     #[inline(always)]
+    fn prefetch(at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+    }
+
+    #[inline(always)]
     fn zero() -> Self {
         unsafe { Floats(_mm256_setzero_ps(), _mm256_setzero_ps()) }
     }

@@ -111,6 +111,11 @@ struct Floats(__m512);
 
 impl Floats16 for Floats {
     #[inline(always)]
+    fn prefetch(at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+    }
+
+    #[inline(always)]
     fn zero() -> Self {
         Floats(unsafe { _mm512_setzero_ps() })
     }

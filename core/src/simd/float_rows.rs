@@ -4,12 +4,17 @@
 
 use core::ops::Range;
 
+use super::panels::AHEAD;
 use super::{TILE_ROWS, portable};
 use crate::activations::Activations;
 use crate::quant::{Block, FloatFormat, Format};
 
 /// Sixteen floats, in one register or several. The safety note of [`Lanes`](super::lanes::Lanes) holds here too.
 pub(crate) trait Floats16: Copy {
+    /// Asks for the bytes around an address, which need not exist.
+    fn prefetch(at: *const u8) {
+        let _ = at;
+    }
     /// Zeros.
     fn zero() -> Self;
     /// Single-precision floats.
@@ -137,6 +142,13 @@ fn block<L: Floats16, F: FloatFormat, const R: usize, const C: usize>(
     }
     let part_bytes = 16 * F::Element::BYTES;
     for part in 0..row_bytes / part_bytes {
+        if C == 1 {
+            // For one vector memory is the limit: these rows ask for as many bytes further on.
+            let share = R * part_bytes;
+            for offset in (0..share).step_by(64) {
+                L::prefetch(weights.as_ptr().wrapping_add(AHEAD + part * share + offset));
+            }
+        }
         let mut x = [L::zero(); C];
         for (x, vector) in x.iter_mut().zip(&vectors) {
             *x = L::load(&vector[part]);

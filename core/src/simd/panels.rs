@@ -12,10 +12,15 @@ use super::lanes::{Block32, Blocks, Header, Lanes, Pairs, Run};
 use crate::activations::{Activations, Planes};
 use crate::quant::{Block, Format32, Format256};
 
+/// How far ahead bytes are asked for, at least: what memory delivers until the first of them comes.
+pub(super) const AHEAD: usize = 32 << 10;
+
 /// The part of a tile that one register holds, and where its results go.
 struct Part<'t> {
     /// The first row's first byte.
     first: *const u8,
+    /// What the rows of this part ask for.
+    ahead: *const u8,
     /// From row to row.
     stride: usize,
     /// Index of the first row in the tile, and number of rows that count.
@@ -26,14 +31,13 @@ struct Part<'t> {
 }
 
 impl Part<'_> {
-    /// Asks for bytes of the next part, which follows these rows: it is read row by row at the same time, and no hardware
-    /// sees a stream in that. Share `index` of those that have `bytes` bytes a row; small ones, since a burst of requests
-    /// keeps the loads of this part waiting.
+    /// Asks for bytes of rows that follow these: they are read side by side, and no hardware sees a stream in that. The
+    /// rows of this part ask for as many bytes as they have, share `index` of those with `bytes` bytes a row; small ones,
+    /// since a burst of requests keeps the loads of this part waiting.
     #[inline(always)]
     fn prefetch<L: Lanes>(&self, index: usize, bytes: usize) {
         let share = L::ROWS * bytes;
-        let start = L::ROWS * self.stride + index * share;
-        L::prefetch_all(self.first.wrapping_add(start), share);
+        L::prefetch_all(self.ahead.wrapping_add(index * share), share);
     }
 
     /// Where the results of a column go.
@@ -70,7 +74,10 @@ impl<'w> Parts<'w> {
         let rows = self.row..self.row + len;
         self.row = rows.end;
         let first = self.weights[rows.start * self.row_bytes..].as_ptr();
-        Some(Part { first, stride, rows, out, first_column: columns.start })
+        // Whole parts further on, so that the requests of all parts cover everything.
+        let part = L::ROWS * stride;
+        let ahead = first.wrapping_add(AHEAD.div_ceil(part.max(1)) * part);
+        Some(Part { first, ahead, stride, rows, out, first_column: columns.start })
     }
 }
 

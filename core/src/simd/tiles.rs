@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use crate::platform::Threads;
 
 /// Most tiles that are taken together.
-const MOST_TILES: usize = 16;
+const MOST_TILES: usize = 64;
 
 /// A matrix `[column][row]` of floats, cut into tiles of some rows and some or all columns.
 #[derive(Debug)]
@@ -74,7 +74,8 @@ impl<'y> Tiles<'y> {
         let across = self.rows.len().div_ceil(self.tile_rows);
         let left = across.saturating_sub(self.next.load(Ordering::Relaxed));
         let whole = self.tile_columns >= self.columns;
-        let count = if whole { left / (2 * workers.max(1)) } else { 1 };
+        // Three quarters of a fair share: each start somewhere else waits for memory.
+        let count = if whole { left * 3 / 4 / workers.max(1) } else { 1 };
         self.take_tiles(count.clamp(1, MOST_TILES))
     }
 
