@@ -290,7 +290,7 @@ impl Planes {
             for (b, block) in vector.as_chunks::<32>().0.iter().enumerate() {
                 let place = b * tokens + token;
                 let (q, scale) = quantize32(block);
-                for (out, &q) in bytes[place].as_chunks_mut::<32>().0.iter_mut().zip(&split(q)) {
+                for (out, &q) in bytes[place].as_chunks_mut::<32>().0.iter_mut().zip(&split(&q)) {
                     *out = q;
                 }
                 self.sums[place] = q.iter().sum();
@@ -319,13 +319,12 @@ impl Planes {
                     let (q, step) = quantize_part(part, largest, range);
                     let step = i16::from(step);
                     self.steps[place][p] = [step, 0, 0, step];
-                    let planes = if N == 2 { split(q) } else { [q.map(|q| q as i8), [0; 32]] };
+                    let planes = if N == 2 { split(&q) } else { [narrow(&q), [0; 32]] };
                     for (plane, q) in planes.iter().take(N).enumerate() {
                         bytes[place * N + plane].as_chunks_mut::<32>().0[p] = *q;
-                        for (g, group) in q.as_chunks::<16>().0.iter().enumerate() {
-                            let sum: i16 = group.iter().map(|&q| i16::from(q)).sum();
-                            self.sums16[place * N + plane][2 * p + g] = step * sum;
-                        }
+                        let [first, second] = sums_of_halves(q);
+                        let sums = &mut self.sums16[place * N + plane];
+                        (sums[2 * p], sums[2 * p + 1]) = (step * first, step * second);
                     }
                 }
                 self.scales[place] = largest / (STEPS * range);
@@ -340,7 +339,7 @@ impl Planes {
 fn quantize32(block: &[f32; 32]) -> ([i32; 32], f32) {
     let largest = magnitude(block);
     let inverse = if largest > 0.0 { WIDE / largest } else { 0.0 };
-    (block.map(|x| round(x * inverse, WIDE)), largest / WIDE)
+    (round_all(block, inverse, WIDE), largest / WIDE)
 }
 
 /// Thirty-two elements of a superblock whose largest magnitude is `largest`, as integers up to `range` and their step.
@@ -349,18 +348,41 @@ fn quantize_part(part: &[f32; 32], largest: f32, range: f32) -> ([i32; 32], u8) 
     let inverse = if largest > 0.0 { STEPS / largest } else { 0.0 };
     let step = steps(magnitude(part) * inverse);
     let factor = if largest > 0.0 { STEPS * range / largest / f32::from(step) } else { 0.0 };
-    (part.map(|x| round(x * factor, range)), step)
+    (round_all(part, factor, range), step)
+}
+
+/// Integers of 7 bits as bytes.
+#[inline(always)]
+fn narrow(q: &[i32; 32]) -> [i8; 32] {
+    let mut bytes = [0; 32];
+    for i in 0..32 {
+        bytes[i] = q[i] as i8;
+    }
+    bytes
+}
+
+/// The sums of the first and the last 16.
+#[inline(always)]
+fn sums_of_halves(q: &[i8; 32]) -> [i16; 2] {
+    // By pairs that lie 16 apart, so that both sums are made in one vector.
+    let mut sums = [0; 2];
+    for i in 0..16 {
+        sums[0] += i16::from(q[i]);
+        sums[1] += i16::from(q[16 + i]);
+    }
+    sums
 }
 
 /// Integers q of 15 bits as 255·high + low, both from −127 to 127: 255 is odd, so the nearest multiple is never in doubt.
 #[inline(always)]
-fn split(q: [i32; 32]) -> [[i8; 32]; 2] {
-    let high = q.map(|q| round(q as f32 * (1.0 / 255.0), NARROW));
-    let mut low = [0; 32];
+fn split(q: &[i32; 32]) -> [[i8; 32]; 2] {
+    let (mut high, mut low) = ([0; 32], [0; 32]);
     for i in 0..32 {
-        low[i] = (q[i] - 255 * high[i]) as i8;
+        let nearest = to_integer(q[i] as f32 * (1.0 / 255.0));
+        high[i] = nearest as i8;
+        low[i] = (q[i] - 255 * nearest) as i8;
     }
-    [high.map(|q| q as i8), low]
+    [high, low]
 }
 
 /// Empties `vec` and makes room for `len` elements.
@@ -404,13 +426,26 @@ fn steps(ratio: f32) -> u8 {
     step.clamp(1, STEPS as u8)
 }
 
-/// To the nearest whole number, ties to even, by the addition that makes a float drop its fraction: the same
-/// instruction sequence on every CPU.
+/// Each element times `factor`, to the nearest whole number, at most `range`; what is no number becomes 0.
 #[inline(always)]
-fn round(x: f32, range: f32) -> i32 {
+#[allow(clippy::eq_op, reason = "only what is no number differs from itself")]
+fn round_all(x: &[f32; 32], factor: f32, range: f32) -> [i32; 32] {
+    let mut q = [0; 32];
+    for i in 0..32 {
+        let x = x[i] * factor;
+        let x = if x > range { range } else { x };
+        let x = if x < -range { -range } else { x };
+        q[i] = if x == x { to_integer(x) } else { 0 };
+    }
+    q
+}
+
+/// To the nearest whole number, ties to even, below 2²² in magnitude: the addition makes a float drop its fraction, and
+/// leaves the number in its lowest bits. The same instructions on every CPU, in vectors too.
+#[inline(always)]
+fn to_integer(x: f32) -> i32 {
     const SHIFT: f32 = 12_582_912.0;
-    let whole = (x + SHIFT) - SHIFT;
-    whole.clamp(-range, range) as i32
+    (x + SHIFT).to_bits() as i32 - SHIFT.to_bits() as i32
 }
 
 #[cfg(test)]
@@ -431,7 +466,7 @@ mod tests {
     fn every_integer_of_15_bits_splits() {
         for first in (-32512..=32512).step_by(32) {
             let q = core::array::from_fn(|i| (first + i as i32).min(32512));
-            let [high, low] = split(q);
+            let [high, low] = split(&q);
             for i in 0..32 {
                 assert_eq!(255 * i32::from(high[i]) + i32::from(low[i]), q[i]);
                 assert!(high[i] != -128 && low[i] != -128);
