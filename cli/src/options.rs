@@ -267,7 +267,8 @@ pub(crate) fn help() -> String {
     );
     text.push_str(
         "\nThe text goes to standard output, everything else to standard error. Exit status: 0 done,\n\
-         1 something went wrong, 2 wrong arguments, 130 interrupted.\n",
+         1 something went wrong, 2 wrong arguments, 130 interrupted.\n\
+         PICOLM_KERNELS=NAME takes those of the kernels that selftest lists (not in the program without libc).\n",
     );
     text
 }

@@ -250,3 +250,21 @@ fn the_selftest_passes_and_names_every_format() {
     assert!(!table.contains("FAIL") && table.contains(" passed, 0 failed; "), "{table}");
     assert_eq!(failure(&run(&["selftest", "model.gguf"]), 2).matches("too many").count(), 1);
 }
+
+#[test]
+fn kernels_are_chosen_by_name_and_give_the_same_bits() {
+    if std::env::var_os("PICOLM_PROGRAM").is_some() {
+        return; // The programs without libc have one set.
+    }
+    let model = model("nano");
+    let run = |kernels: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_picolm"));
+        let command = command.env("PICOLM_KERNELS", kernels);
+        command.args(["logits", &model, "-p", "Hello world", "--hash"]).output().unwrap()
+    };
+    let (best, portable, unknown) = (run(""), run("portable"), run("abacus"));
+    assert!(best.status.success() && portable.status.success());
+    assert_eq!(best.stdout, portable.stdout);
+    let line = failure(&unknown, 2);
+    assert!(line.contains("abacus") && line.contains("portable"), "{line}");
+}
