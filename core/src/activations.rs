@@ -361,16 +361,19 @@ fn narrow(q: &[i32; 32]) -> [i8; 32] {
     bytes
 }
 
-/// The sums of the first and the last 16.
+/// The sums of the first and the last 16: side by side, by halves.
 #[inline(always)]
 fn sums_of_halves(q: &[i8; 32]) -> [i16; 2] {
-    // By pairs that lie 16 apart, so that both sums are made in one vector.
-    let mut sums = [0; 2];
-    for i in 0..16 {
-        sums[0] += i16::from(q[i]);
-        sums[1] += i16::from(q[16 + i]);
+    let mut lanes = q.map(i16::from);
+    let mut half = 8;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+            lanes[16 + i] += lanes[16 + i + half];
+        }
+        half /= 2;
     }
-    sums
+    [lanes[0], lanes[16]]
 }
 
 /// Integers q of 15 bits as 255·high + low, both from −127 to 127: 255 is odd, so the nearest multiple is never in doubt.
@@ -415,7 +418,14 @@ fn magnitude(block: &[f32]) -> f32 {
             *lane = larger(*lane, x.abs());
         }
     }
-    lanes.into_iter().fold(0.0, larger)
+    let mut half = 8;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = larger(lanes[i], lanes[i + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 /// The smallest whole number from 1 to 15 that is at least `ratio`.
