@@ -13,6 +13,7 @@ struct Quad(float32x4_t);
 // promise, and loads and stores need no alignment.
 impl Register for Quad {
     const LEN: usize = 4;
+    const QUERIES: usize = 4;
     const SUMS: usize = 4;
 
     #[inline(always)]
