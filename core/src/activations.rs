@@ -25,8 +25,12 @@ const STEPS: f32 = 15.0;
 /// How the integers lie in memory: kernels say which they take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// Vector after vector; integers of 15 bits in words.
+    /// Vector after vector, in words.
     Words,
+    /// Vector after vector, in words; of each four the middle ones are exchanged.
+    Exchanged,
+    /// Vector after vector, as fields of 64 bits for multiplications that add up products: see [`fields`].
+    Fields,
     /// Block after block, in each the batch's vectors; integers of 15 bits as 255·high + low, two planes of bytes.
     Planes,
 }
@@ -41,13 +45,13 @@ pub struct Activations {
     wide_tokens: usize,
     /// `Kind::Float`: the vectors.
     floats: Vec<f32>,
-    /// Integers of 7 bits, vector after vector.
-    narrow: Vec<i8>,
-    /// Integers of 15 bits, vector after vector.
-    wide: Vec<i16>,
+    /// `Layout::Words` and `Layout::Exchanged`: integers.
+    words: Vec<i16>,
+    /// `Layout::Fields`.
+    fields: Vec<u64>,
     /// One scale for each 32 (Q32) or 256 (Q256) integers.
     scales: Vec<f32>,
-    /// Sums of 32 (Q32) or 16 (Q256) integers.
+    /// Sums of 32 integers (Q32), or of 16 times their step (Q256).
     sums: Vec<i32>,
     /// Q256: one step for each 32 integers.
     steps: Vec<u8>,
@@ -70,32 +74,6 @@ pub struct Planes {
     pub sums: Vec<i32>,
     /// The scale.
     pub scales: Vec<f32>,
-}
-
-/// One vector in blocks of 32.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Column32<'x> {
-    /// The integers, 32 a block.
-    pub q: &'x [[i16; 32]],
-    /// One scale a block.
-    pub scales: &'x [f32],
-    /// The sum of each block's integers.
-    pub sums: &'x [i32],
-}
-
-/// One vector in superblocks of 256.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Column256<'x> {
-    /// The integers, if they have 7 bits; else empty.
-    pub narrow: &'x [[i8; 256]],
-    /// The integers, if they have 15 bits; else empty.
-    pub wide: &'x [[i16; 256]],
-    /// One scale a superblock.
-    pub scales: &'x [f32],
-    /// The sum of each 16 integers.
-    pub sums: &'x [[i32; 16]],
-    /// A step for each 32 integers.
-    pub steps: &'x [[u8; 8]],
 }
 
 impl Activations {
@@ -126,20 +104,20 @@ impl Activations {
                 room(&mut self.floats, x.len())?;
                 self.floats.extend_from_slice(x);
             }
-            (_, Layout::Words) => self.prepare_words(kind, x)?,
             (_, Layout::Planes) => self.prepare_planes(kind, x)?,
+            _ => self.prepare_vectors(kind, layout, x)?,
         }
         Ok(())
     }
 
     #[inline(always)]
-    fn prepare_words(&mut self, kind: Kind, x: &[f32]) -> Result<(), SessionError> {
-        self.reserve_words(kind)?;
+    fn prepare_vectors(&mut self, kind: Kind, layout: Layout, x: &[f32]) -> Result<(), SessionError> {
+        self.reserve_vectors(kind, layout)?;
         for (token, vector) in x.chunks_exact(self.len).enumerate() {
             match kind {
                 Kind::Float => {}
-                Kind::Q32 => self.push32(vector),
-                Kind::Q256 => self.push256(vector, token < self.wide_tokens),
+                Kind::Q32 => self.push32(layout, vector),
+                Kind::Q256 => self.push256(layout, vector, token < self.wide_tokens),
             }
         }
         Ok(())
@@ -192,78 +170,112 @@ impl Activations {
         part(&self.floats, token, self.len)
     }
 
-    /// Vector `token` of a [`Kind::Q32`] batch.
-    pub fn column32(&self, token: usize) -> Column32<'_> {
-        let blocks = self.len / 32;
-        Column32 {
-            q: part(&self.wide, token, self.len).as_chunks().0,
-            scales: part(&self.scales, token, blocks),
-            sums: part(&self.sums, token, blocks),
-        }
+    /// How many vectors have 15 bits: the first ones.
+    pub fn wide_tokens(&self) -> usize {
+        self.wide_tokens
     }
 
-    /// Vector `token` of a [`Kind::Q256`] batch.
-    pub fn column256(&self, token: usize) -> Column256<'_> {
+    /// [`Layout::Words`] and [`Layout::Exchanged`]: the integers of all vectors.
+    pub fn words(&self) -> &[i16] {
+        &self.words
+    }
+
+    /// [`Layout::Fields`]: all vectors, each in eighths or, with 15 bits, in quarters of as many fields as it has elements.
+    pub fn fields(&self) -> &[u64] {
+        &self.fields
+    }
+
+    /// Scales and sums of the blocks of vector `token` of a [`Kind::Q32`] batch.
+    pub fn blocks32(&self, token: usize) -> (&[f32], &[i32]) {
+        let blocks = self.len / 32;
+        (part(&self.scales, token, blocks), part(&self.sums, token, blocks))
+    }
+
+    /// Scales, step times sum of each 16 integers, and a step for each 32 integers, of the superblocks of vector `token` of
+    /// a [`Kind::Q256`] batch.
+    pub fn blocks256(&self, token: usize) -> (&[f32], &[[i32; 16]], &[[u8; 8]]) {
         let blocks = self.len / 256;
-        let mut column = Column256 {
-            scales: part(&self.scales, token, blocks),
-            sums: part(&self.sums, token, blocks * 16).as_chunks().0,
-            steps: part(&self.steps, token, blocks * 8).as_chunks().0,
-            ..Column256::default()
-        };
-        if token < self.wide_tokens {
-            column.wide = part(&self.wide, token, self.len).as_chunks().0;
-        } else {
-            column.narrow = part(&self.narrow, token - self.wide_tokens, self.len).as_chunks().0;
-        }
-        column
+        (
+            part(&self.scales, token, blocks),
+            part(&self.sums, token, blocks * 16).as_chunks().0,
+            part(&self.steps, token, blocks * 8).as_chunks().0,
+        )
     }
 
     /// Bytes taken so far.
     pub fn taken(&self) -> usize {
         4 * (self.floats.capacity() + self.scales.capacity() + self.sums.capacity())
-            + self.narrow.capacity()
-            + 2 * self.wide.capacity()
+            + 2 * self.words.capacity()
+            + 8 * self.fields.capacity()
             + self.steps.capacity()
             + self.planes.iter().map(Planes::taken).sum::<usize>()
     }
 
-    fn reserve_words(&mut self, kind: Kind) -> Result<(), SessionError> {
+    fn reserve_vectors(&mut self, kind: Kind, layout: Layout) -> Result<(), SessionError> {
         let all = self.len * self.tokens;
         let only = |wanted: Kind, len: usize| if kind == wanted { len } else { 0 };
         let wide = self.wide_tokens * self.len;
-        room(&mut self.narrow, all - wide)?;
-        room(&mut self.wide, wide)?;
+        let (words, fields) = match layout {
+            Layout::Fields => (0, wide / 2 + (all - wide) / 4),
+            _ => (all, 0),
+        };
+        room(&mut self.words, words)?;
+        room(&mut self.fields, fields)?;
         room(&mut self.scales, only(Kind::Q32, all / 32) + only(Kind::Q256, all / 256))?;
         room(&mut self.sums, only(Kind::Q32, all / 32) + only(Kind::Q256, all / 16))?;
         room(&mut self.steps, only(Kind::Q256, all / 32))
     }
 
-    fn push32(&mut self, vector: &[f32]) {
+    fn push32(&mut self, layout: Layout, vector: &[f32]) {
         for block in vector.as_chunks::<32>().0 {
             let (q, scale) = quantize32(block);
-            self.wide.extend_from_slice(&q.map(|q| q as i16));
+            self.push(layout, &q, true);
             self.sums.push(q.iter().sum());
             self.scales.push(scale);
         }
     }
 
-    fn push256(&mut self, vector: &[f32], wide: bool) {
+    fn push256(&mut self, layout: Layout, vector: &[f32], wide: bool) {
         for block in vector.as_chunks::<256>().0 {
             let range = if wide { WIDE } else { NARROW };
             let largest = magnitude(block);
             for part in block.as_chunks::<32>().0 {
                 let (q, step) = quantize_part(part, largest, range);
-                match wide {
-                    true => self.wide.extend_from_slice(&q.map(|q| q as i16)),
-                    false => self.narrow.extend_from_slice(&q.map(|q| q as i8)),
-                }
-                self.sums.extend(q.as_chunks::<16>().0.iter().map(|group| group.iter().sum::<i32>()));
+                self.push(layout, &q, wide);
+                let sums = q.as_chunks::<16>().0.iter().map(|group| group.iter().sum::<i32>());
+                self.sums.extend(sums.map(|sum| i32::from(step) * sum));
                 self.steps.push(step);
             }
             self.scales.push(largest / (STEPS * range));
         }
     }
+
+    fn push(&mut self, layout: Layout, q: &[i32; 32], wide: bool) {
+        match layout {
+            Layout::Words | Layout::Planes => self.words.extend_from_slice(&q.map(|q| q as i16)),
+            Layout::Exchanged => {
+                let fours = q.as_chunks::<4>().0.iter();
+                self.words.extend(fours.flat_map(|&[a, b, c, d]| [a, c, b, d].map(|q| q as i16)));
+            }
+            Layout::Fields => {
+                let eights = q.as_chunks::<8>().0.iter();
+                match wide {
+                    true => self.fields.extend(eights.flat_map(|q| fields::<2, 4>(q))),
+                    false => self.fields.extend(eights.flat_map(|q| fields::<4, 2>(q))),
+                }
+            }
+        }
+    }
+}
+
+/// Eight integers as `WORDS` words of `N` fields. A word of weights with every `WORDS`th of eight bytes, w0 + w1·X + …,
+/// where X is 2^(64 / `N`), times q0·X^(N−1) + q1·X^(N−2) + … has the sum w0·q0 + w1·q1 + … in its highest field.
+#[inline(always)]
+fn fields<const N: usize, const WORDS: usize>(q: &[i32; 8]) -> [u64; WORDS] {
+    core::array::from_fn(|first| {
+        let later = q.iter().skip(first).step_by(WORDS);
+        later.fold(0, |word: u64, &q| (word << (64 / N)).wrapping_add(q as u64))
+    })
 }
 
 impl Planes {
@@ -487,14 +499,26 @@ mod tests {
     #[test]
     fn a_zero_vector_stays_zero() {
         let mut x = Activations::default();
-        for kind in [Kind::Q32, Kind::Q256] {
-            x.prepare(kind, Layout::Words, 256, &[0.0; 512], 1).unwrap();
+        for (kind, layout) in [Kind::Q32, Kind::Q256].into_iter().zip([Layout::Words, Layout::Fields]) {
+            x.prepare(kind, layout, 256, &[0.0; 512], 1).unwrap();
             assert_eq!(x.tokens(), 2);
-            assert!(x.narrow.iter().all(|&q| q == 0) && x.wide.iter().all(|&q| q == 0));
+            assert!(x.words.iter().all(|&q| q == 0) && x.fields.iter().all(|&q| q == 0));
             assert!(x.scales.iter().all(|&scale| scale == 0.0));
         }
-        assert!(x.column256(0).narrow.is_empty() && x.column256(1).wide.is_empty());
-        assert_eq!((x.column256(0).wide.len(), x.column256(1).narrow.len()), (1, 1));
+        assert_eq!(x.fields.len(), 256 / 2 + 256 / 4);
+    }
+
+    #[test]
+    fn fields_add_up_products() {
+        let q = [-32512, 3, 32512, -5, 77, 32512, -1, 32512];
+        let w: [u64; 8] = [255, 0, 255, 1, 128, 255, 17, 255];
+        let words: [u64; 4] = fields::<2, 4>(&q);
+        for (i, word) in words.into_iter().enumerate() {
+            let weights = w[i] | w[i + 4] << 32;
+            let exact = w[i] as i64 * i64::from(q[i]) + w[i + 4] as i64 * i64::from(q[i + 4]);
+            let rounded = weights.wrapping_mul(word).wrapping_add(1 << 31);
+            assert_eq!(rounded as i64 >> 32, exact);
+        }
     }
 
     #[test]
@@ -502,10 +526,9 @@ mod tests {
         let vector: Vec<f32> = (0..256).map(|i| libm::sinf(i as f32) * 3.0).collect();
         let mut x = Activations::default();
         x.prepare(Kind::Q32, Layout::Words, 256, &vector, 1).unwrap();
-        let column = x.column32(0);
+        let (scales, _) = x.blocks32(0);
         for (i, &expected) in vector.iter().enumerate() {
-            let (b, e) = (i / 32, i % 32);
-            let value = f32::from(column.q[b][e]) * column.scales[b];
+            let value = f32::from(x.words()[i]) * scales[i / 32];
             assert!((value - expected).abs() <= 3.0 / 32512.0 * 0.51, "{i}: {value} {expected}");
         }
     }

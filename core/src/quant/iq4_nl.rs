@@ -1,7 +1,8 @@
 //! IQ4_NL: f16 scale, 16 bytes of nibbles in the order of Q4_0 that index a table of 16 values.
 
 use crate::simd::lanes::{Block32, Blocks, Lanes};
-use super::{Format, Format32, half};
+use super::{Format, Format32, half, nibbles};
+use crate::simd::words::words;
 
 pub(super) const FORMAT: Format = Format::block32::<Iq4Nl>("IQ4_NL", 20);
 
@@ -11,6 +12,13 @@ pub(super) const VALUES: [i8; 16] =
 
 pub(super) struct Iq4Nl;
 
+/// What eight bytes from 0 to 15 stand for, raised by 128.
+#[inline(always)]
+pub(super) fn looked_up(indices: u64) -> u64 {
+    let value = |index: u8| (VALUES[usize::from(index & 15)] as u8) ^ 0x80;
+    u64::from_le_bytes(indices.to_le_bytes().map(value))
+}
+
 impl Format32 for Iq4Nl {
     type Block = [u8; 18];
     const HAS_MIN: bool = false;
@@ -18,11 +26,8 @@ impl Format32 for Iq4Nl {
     const MAX: u32 = 128;
 
     #[inline(always)]
-    fn unpack(block: &[u8; 18], q: &mut [i8; 32]) -> (f32, f32) {
-        for i in 0..16 {
-            q[i] = VALUES[usize::from(block[2 + i] & 15)];
-            q[i + 16] = VALUES[usize::from(block[2 + i] >> 4)];
-        }
+    fn unpack(block: &[u8; 18], q: &mut [u64; 4]) -> (f32, f32) {
+        *q = nibbles(words(&block[2..])).map(looked_up);
         (half(block[0], block[1]), 0.0)
     }
 

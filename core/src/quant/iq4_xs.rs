@@ -1,8 +1,9 @@
 //! IQ4_XS: f16 scale, eight 6-bit scales (offset 32) for 32 elements each, nibbles that index IQ4_NL's table.
 
-use super::iq4_nl::VALUES;
+use super::iq4_nl::{VALUES, looked_up};
 use crate::simd::lanes::{Blocks, Header, Lanes, Pairs, Run};
-use super::{Format, Format256, Super, half};
+use super::{Format, Format256, Panel, half, nibbles};
+use crate::simd::words::words;
 
 pub(super) const FORMAT: Format = Format::block256::<Iq4Xs>("IQ4_XS", 23);
 
@@ -25,8 +26,8 @@ impl Format256 for Iq4Xs {
     const GROUP32: bool = true;
 
     #[inline(always)]
-    fn unpack(block: &[u8; 136], out: &mut Super) {
-        out.scale = half(block[0], block[1]);
+    fn unpack(block: &[u8; 136], out: &mut Panel) {
+        out.scale[0] = half(block[0], block[1]);
         let upper = u16::from_le_bytes([block[2], block[3]]);
         for part in 0..8 {
             let low = block[4 + part / 2] >> (4 * (part % 2)) & 15;
@@ -34,11 +35,10 @@ impl Format256 for Iq4Xs {
             let scale = (low | high << 4) as i8 - 32;
             out.scales[2 * part] = scale;
             out.scales[2 * part + 1] = scale;
-            for i in 0..16 {
-                let byte = block[8 + 16 * part + i];
-                out.q[32 * part + i] = VALUES[usize::from(byte & 15)];
-                out.q[32 * part + 16 + i] = VALUES[usize::from(byte >> 4)];
-            }
+        }
+        let packed: [u64; 16] = words(&block[8..]);
+        for (q, packed) in out.q.as_chunks_mut::<4>().0.iter_mut().zip(packed.as_chunks::<2>().0) {
+            *q = nibbles(*packed).map(looked_up);
         }
     }
 

@@ -1,24 +1,25 @@
 //! The twelve bytes in which Q4_K and Q5_K pack eight 6-bit scales and eight 6-bit minima.
 
-use super::Super;
+use super::{Panel, half};
 use crate::simd::lanes::{Blocks, Header, Lanes, Pairs, Run};
+use crate::simd::words::words;
 
-/// Unpacks them; each serves two groups of 16.
+/// Unpacks the first 16 bytes of a block: two half-precision floats and the twelve bytes; each scale serves two groups of
+/// 16.
 #[inline(always)]
-pub(super) fn unpack(packed: &[u8; 12], out: &mut Super) {
+pub(super) fn unpack(header: &[u8; 16], out: &mut Panel) {
+    out.scale[0] = half(header[0], header[1]);
+    out.min[0] = half(header[2], header[3]);
+    let [floats, packed] = words(header);
+    let (first, second, third) = (floats >> 32, packed & 0xFFFF_FFFF, packed >> 32);
+    let (six, four, two) = (0x3F3F_3F3F, 0x0F0F_0F0F, 0x3030_3030);
+    let scales = first & six | (third & four | first >> 2 & two) << 32;
+    let mins = second & six | (third >> 4 & four | second >> 2 & two) << 32;
     for part in 0..8 {
-        let (scale, min) = if part < 4 {
-            (packed[part] & 63, packed[part + 4] & 63)
-        } else {
-            (
-                packed[part + 4] & 15 | packed[part - 4] >> 6 << 4,
-                packed[part + 4] >> 4 | packed[part] >> 6 << 4,
-            )
-        };
-        for group in [2 * part, 2 * part + 1] {
-            out.scales[group] = scale as i8;
-            out.mins[group] = min;
-        }
+        out.scales[2 * part] = (scales >> (8 * part)) as i8;
+        out.scales[2 * part + 1] = out.scales[2 * part];
+        out.mins[2 * part] = (mins >> (8 * part)) as u8;
+        out.mins[2 * part + 1] = out.mins[2 * part];
     }
 }
 

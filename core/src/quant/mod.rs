@@ -73,19 +73,43 @@ pub enum Unpack {
     /// Floats, one by one: up to 16 of them.
     Float(fn(&[u8], &mut [f32; 16])),
     /// Blocks of 32 small integers q: value = `scale`·q + `min`.
-    Block32 {
-        /// Writes the integers of a block and returns `(scale, min)`.
-        unpack: fn(&[u8], &mut [i8; 32]) -> (f32, f32),
-        /// Whether `min` can differ from zero.
-        has_min: bool,
-    },
+    Block32(Integers),
     /// Superblocks of 256 small integers q in 16 groups: value = `scale`·`scales[g]`·q − `min`·`mins[g]`.
-    Block256 {
-        /// Unpacks a superblock.
-        unpack: fn(&[u8], &mut Super),
-        /// Whether `min` can differ from zero.
-        has_min: bool,
-    },
+    Block256(Integers),
+}
+
+/// How blocks of integers unpack.
+#[derive(Debug, Clone, Copy)]
+pub struct Integers {
+    /// Unpacks whole blocks, up to 256 weights.
+    pub unpack: fn(&[u8], &mut Panel),
+    /// The byte that stands for 0.
+    pub zero: u8,
+    /// The largest byte.
+    pub largest: u8,
+    /// Whether `min` can differ from zero.
+    pub has_min: bool,
+}
+
+/// Up to 256 neighbouring weights of a row, unpacked: eight blocks of 32, or a superblock.
+#[derive(Debug, Clone)]
+pub struct Panel {
+    /// The integers as bytes, eight to a word, the first one lowest; see [`Integers::zero`].
+    pub q: [u64; 32],
+    /// Scale of each block; of a superblock, the first.
+    pub scale: [f32; 8],
+    /// Minimum of each block; of a superblock, the first: scale of the subtrahends.
+    pub min: [f32; 8],
+    /// Superblock: one multiplier for each 16 integers.
+    pub scales: [i8; 16],
+    /// Superblock: one subtrahend for each 16 integers.
+    pub mins: [u8; 16],
+}
+
+impl Default for Panel {
+    fn default() -> Self {
+        Panel { q: [0; 32], scale: [0.0; 8], min: [0.0; 8], scales: [1; 16], mins: [0; 16] }
+    }
 }
 
 /// The format with GGUF's type number `id`.
@@ -154,8 +178,8 @@ pub(crate) trait Format32: 'static {
     const BIAS: i32;
     /// The largest byte that [`lanes`](Self::lanes) gives; 128 says that they are signed.
     const MAX: u32;
-    /// Writes the integers and returns `(scale, min)`.
-    fn unpack(block: &Self::Block, q: &mut [i8; 32]) -> (f32, f32);
+    /// Writes the integers, raised by [`zero`], and returns `(scale, min)`.
+    fn unpack(block: &Self::Block, q: &mut [u64; 4]) -> (f32, f32);
     /// Unpacks a block of each row.
     fn lanes<L: Lanes>(block: &Blocks<'_, L>) -> Block32<L>;
 }
@@ -174,34 +198,21 @@ pub(crate) trait Format256: 'static {
     const STRIDED: bool;
     /// Whether neighbouring groups of 16 have the same scale.
     const GROUP32: bool;
-    /// Unpacks the block; groups whose scale is not written keep 1.
-    fn unpack(block: &Self::Block, out: &mut Super);
+    /// Unpacks the block, integers raised by [`zero`]; groups whose scale is not written keep 1.
+    fn unpack(block: &Self::Block, out: &mut Panel);
     /// Scales of a superblock of each row.
     fn header<L: Lanes>(block: &Blocks<'_, L>) -> Header<L>;
     /// The four runs of 16 weights that lie together, number `unit` of four, of each row.
     fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4];
 }
 
-/// An unpacked superblock.
-#[derive(Debug, Clone)]
-pub struct Super {
-    /// The integers.
-    pub q: [i8; 256],
-    /// One multiplier for each 16 integers.
-    pub scales: [i8; 16],
-    /// One subtrahend for each 16 integers.
-    pub mins: [u8; 16],
-    /// Scale of the superblock.
-    pub scale: f32,
-    /// Scale of the subtrahends.
-    pub min: f32,
+/// What plain unpacking adds to each integer, if lanes add `bias` and give bytes up to `largest`.
+const fn zero(bias: i32, largest: u32) -> u8 {
+    if largest == SIGNED { 0x80 } else { bias as u8 }
 }
 
-impl Default for Super {
-    fn default() -> Self {
-        Super { q: [0; 256], scales: [1; 16], mins: [0; 16], scale: 0.0, min: 0.0 }
-    }
-}
+/// The largest byte of formats whose lanes are signed.
+const SIGNED: u32 = 128;
 
 impl Format {
     const fn float<F: FloatFormat>(name: &'static str, id: u32) -> Self {
@@ -214,21 +225,23 @@ impl Format {
     }
 
     const fn block32<F: Format32>(name: &'static str, id: u32) -> Self {
-        let unpack = |bytes: &[u8], q: &mut [i8; 32]| match F::Block::split(bytes) {
-            [block, ..] => F::unpack(block, q),
-            [] => (0.0, 0.0),
+        let unpack = |bytes: &[u8], out: &mut Panel| {
+            let places = out.q.as_chunks_mut().0.iter_mut().zip(&mut out.scale).zip(&mut out.min);
+            for (block, ((q, scale), min)) in F::Block::split(bytes).iter().zip(places) {
+                (*scale, *min) = F::unpack(block, q);
+            }
         };
-        let unpack = Unpack::Block32 { unpack, has_min: F::HAS_MIN };
+        let unpack = Unpack::Block32(Integers::new(unpack, F::BIAS, F::MAX, F::HAS_MIN));
         Format { name, id, block_len: 32, block_bytes: F::Block::BYTES, unpack }
     }
 
     const fn block256<F: Format256>(name: &'static str, id: u32) -> Self {
-        let unpack = |bytes: &[u8], out: &mut Super| {
+        let unpack = |bytes: &[u8], out: &mut Panel| {
             if let [block, ..] = F::Block::split(bytes) {
                 F::unpack(block, out);
             }
         };
-        let unpack = Unpack::Block256 { unpack, has_min: F::HAS_MIN };
+        let unpack = Unpack::Block256(Integers::new(unpack, F::BIAS, F::MAX, F::HAS_MIN));
         Format { name, id, block_len: 256, block_bytes: F::Block::BYTES, unpack }
     }
 
@@ -236,8 +249,8 @@ impl Format {
     pub fn activations(&self) -> Kind {
         match self.unpack {
             Unpack::Float(_) => Kind::Float,
-            Unpack::Block32 { .. } => Kind::Q32,
-            Unpack::Block256 { .. } => Kind::Q256,
+            Unpack::Block32(_) => Kind::Q32,
+            Unpack::Block256(_) => Kind::Q256,
         }
     }
 
@@ -258,36 +271,69 @@ impl Format {
                     values[..len].copy_from_slice(&unpacked[..len]);
                 }
             }
-            Unpack::Block32 { unpack, .. } => {
-                let mut q = [0; 32];
-                let blocks = bytes.chunks_exact(self.block_bytes).zip(out.as_chunks_mut::<32>().0);
-                for (block, values) in blocks {
-                    let (scale, min) = unpack(block, &mut q);
-                    for (value, &q) in values.iter_mut().zip(&q) {
-                        *value = f32::from(q) * scale + min;
-                    }
-                }
-            }
-            Unpack::Block256 { unpack, .. } => {
-                let mut unpacked = Super::default();
-                let blocks = bytes.chunks_exact(self.block_bytes).zip(out.as_chunks_mut::<256>().0);
-                for (block, values) in blocks {
-                    unpack(block, &mut unpacked);
-                    unpacked.dequantize(values);
+            Unpack::Block32(integers) | Unpack::Block256(integers) => {
+                let mut panel = Panel::default();
+                let bytes = bytes.chunks(256 / self.block_len * self.block_bytes);
+                for (bytes, values) in bytes.zip(out.chunks_mut(256)) {
+                    let len = values.len().min(bytes.len() / self.block_bytes * self.block_len);
+                    (integers.unpack)(bytes, &mut panel);
+                    panel.dequantize(self.block_len, integers.zero, &mut values[..len]);
                 }
             }
         }
     }
 }
 
-impl Super {
-    fn dequantize(&self, values: &mut [f32; 256]) {
-        for (i, value) in values.iter_mut().enumerate() {
-            let scale = self.scale * f32::from(self.scales[i / 16]);
-            let min = self.min * f32::from(self.mins[i / 16]);
-            *value = scale * f32::from(self.q[i]) - min;
+impl Integers {
+    const fn new(unpack: fn(&[u8], &mut Panel), bias: i32, largest: u32, has_min: bool) -> Self {
+        let zero = zero(bias, largest);
+        Integers { unpack, zero, largest: if largest == SIGNED { 0xFF } else { largest as u8 }, has_min }
+    }
+}
+
+impl Panel {
+    /// The values of blocks of 32, or of a superblock.
+    fn dequantize(&self, block_len: usize, zero: u8, values: &mut [f32]) {
+        let q = self.q.iter().flat_map(|word| word.to_le_bytes());
+        for ((i, value), q) in values.iter_mut().enumerate().zip(q) {
+            let q = f32::from(i16::from(q) - i16::from(zero));
+            *value = if block_len == 32 {
+                q * self.scale[i / 32] + self.min[i / 32]
+            } else {
+                let scale = self.scale[0] * f32::from(self.scales[i / 16]);
+                scale * q - self.min[0] * f32::from(self.mins[i / 16])
+            };
         }
     }
+}
+
+/// The byte in each place of a word.
+const fn bytes(byte: u8) -> u64 {
+    0x0101_0101_0101_0101 * byte as u64
+}
+
+/// The low nibbles of 16 bytes, then the high ones.
+#[inline(always)]
+fn nibbles([a, b]: [u64; 2]) -> [u64; 4] {
+    [a & bytes(15), b & bytes(15), a >> 4 & bytes(15), b >> 4 & bytes(15)]
+}
+
+/// Bit pair p of 32 bytes is elements 32p to 32p+31 of a half of a superblock.
+#[inline(always)]
+fn bit_pairs(packed: [u64; 8], q: &mut [u64; 32]) {
+    let halves = q.as_chunks_mut::<16>().0.iter_mut().zip(packed.as_chunks::<4>().0);
+    for (q, packed) in halves {
+        for (pair, q) in q.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            *q = packed.map(|word| word >> (2 * pair) & bytes(3));
+        }
+    }
+}
+
+/// Eight bits to a byte each.
+#[inline(always)]
+fn spread_bits(bits: u8) -> u64 {
+    let each = u64::from(bits) * bytes(1) & 0x8040_2010_0804_0201;
+    (each + bytes(0x7F)) >> 7 & bytes(1)
 }
 
 /// The half-precision float in two bytes.

@@ -2,7 +2,8 @@
 //! half), f16 scale and minimum.
 
 use crate::simd::lanes::{Blocks, Header, Lanes, Run};
-use super::{Format, Format256, Super, half};
+use super::{Format, Format256, Panel, bit_pairs, half};
+use crate::simd::words::words;
 
 pub(super) const FORMAT: Format = Format::block256::<Q2K>("Q2_K", 10);
 
@@ -17,19 +18,14 @@ impl Format256 for Q2K {
     const GROUP32: bool = false;
 
     #[inline(always)]
-    fn unpack(block: &[u8; 84], out: &mut Super) {
+    fn unpack(block: &[u8; 84], out: &mut Panel) {
         for (group, packed) in block[..16].iter().enumerate() {
             out.scales[group] = (packed & 15) as i8;
             out.mins[group] = packed >> 4;
         }
-        for part in 0..8 {
-            for i in 0..32 {
-                let byte = block[16 + 32 * (part / 4) + i];
-                out.q[32 * part + i] = (byte >> (2 * (part % 4)) & 3) as i8;
-            }
-        }
-        out.scale = half(block[80], block[81]);
-        out.min = half(block[82], block[83]);
+        bit_pairs(words(&block[16..]), &mut out.q);
+        out.scale[0] = half(block[80], block[81]);
+        out.min[0] = half(block[82], block[83]);
     }
 
     #[inline(always)]

@@ -2,7 +2,8 @@
 //! scale; a third bit that is clear subtracts 4.
 
 use crate::simd::lanes::{Blocks, Header, Lanes, Pairs, Run};
-use super::{Format, Format256, Super, half};
+use super::{Format, Format256, Panel, bit_pairs, bytes, half};
+use crate::simd::words::words;
 
 pub(super) const FORMAT: Format = Format::block256::<Q3K>("Q3_K", 11);
 
@@ -17,12 +18,12 @@ impl Format256 for Q3K {
     const GROUP32: bool = false;
 
     #[inline(always)]
-    fn unpack(block: &[u8; 110], out: &mut Super) {
-        for part in 0..8 {
-            for i in 0..32 {
-                let pair = block[32 + 32 * (part / 4) + i] >> (2 * (part % 4)) & 3;
-                let third = block[i] >> part & 1;
-                out.q[32 * part + i] = (pair | third << 2) as i8 - 4;
+    fn unpack(block: &[u8; 110], out: &mut Panel) {
+        bit_pairs(words(&block[32..]), &mut out.q);
+        let thirds: [u64; 4] = words(&block[..]);
+        for (part, q) in out.q.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            for (q, third) in q.iter_mut().zip(thirds) {
+                *q |= (third >> part & bytes(1)) << 2;
             }
         }
         for group in 0..16 {
@@ -30,7 +31,7 @@ impl Format256 for Q3K {
             let high = block[104 + group % 4] >> (2 * (group / 4)) & 3;
             out.scales[group] = (low | high << 4) as i8 - 32;
         }
-        out.scale = half(block[108], block[109]);
+        out.scale[0] = half(block[108], block[109]);
     }
 
     #[inline(always)]

@@ -1,7 +1,8 @@
 //! Q4_0: f16 scale, 16 bytes of nibbles; the low nibbles are elements 0–15, the high ones 16–31; offset 8.
 
 use crate::simd::lanes::{Block32, Blocks, Lanes};
-use super::{Format, Format32, half};
+use super::{Format, Format32, half, nibbles};
+use crate::simd::words::words;
 
 pub(super) const FORMAT: Format = Format::block32::<Q4_0>("Q4_0", 2);
 
@@ -14,11 +15,8 @@ impl Format32 for Q4_0 {
     const MAX: u32 = 15;
 
     #[inline(always)]
-    fn unpack(block: &[u8; 18], q: &mut [i8; 32]) -> (f32, f32) {
-        for i in 0..16 {
-            q[i] = (block[2 + i] & 15) as i8 - 8;
-            q[i + 16] = (block[2 + i] >> 4) as i8 - 8;
-        }
+    fn unpack(block: &[u8; 18], q: &mut [u64; 4]) -> (f32, f32) {
+        *q = nibbles(words(&block[2..]));
         (half(block[0], block[1]), 0.0)
     }
 

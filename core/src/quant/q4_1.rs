@@ -1,7 +1,8 @@
 //! Q4_1: f16 scale and minimum, 16 bytes of nibbles in the order of Q4_0.
 
 use crate::simd::lanes::{Block32, Blocks, Lanes};
-use super::{Format, Format32, half};
+use super::{Format, Format32, half, nibbles};
+use crate::simd::words::words;
 
 pub(super) const FORMAT: Format = Format::block32::<Q4_1>("Q4_1", 3);
 
@@ -14,11 +15,8 @@ impl Format32 for Q4_1 {
     const MAX: u32 = 15;
 
     #[inline(always)]
-    fn unpack(block: &[u8; 20], q: &mut [i8; 32]) -> (f32, f32) {
-        for i in 0..16 {
-            q[i] = (block[4 + i] & 15) as i8;
-            q[i + 16] = (block[4 + i] >> 4) as i8;
-        }
+    fn unpack(block: &[u8; 20], q: &mut [u64; 4]) -> (f32, f32) {
+        *q = nibbles(words(&block[4..]));
         (half(block[0], block[1]), half(block[2], block[3]))
     }
 

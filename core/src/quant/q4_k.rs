@@ -2,7 +2,8 @@
 //! first 32 elements, the high ones the next 32.
 
 use crate::simd::lanes::{Blocks, Header, Lanes, Run};
-use super::{Format, Format256, Super, half, kscale};
+use super::{Format, Format256, Panel, bytes, kscale};
+use crate::simd::words::words;
 
 pub(super) const FORMAT: Format = Format::block256::<Q4K>("Q4_K", 12);
 
@@ -17,17 +18,13 @@ impl Format256 for Q4K {
     const GROUP32: bool = true;
 
     #[inline(always)]
-    fn unpack(block: &[u8; 144], out: &mut Super) {
-        out.scale = half(block[0], block[1]);
-        out.min = half(block[2], block[3]);
-        let mut packed = [0; 12];
-        packed.copy_from_slice(&block[4..16]);
-        kscale::unpack(&packed, out);
-        for part in 0..4 {
-            for i in 0..32 {
-                let byte = block[16 + 32 * part + i];
-                out.q[64 * part + i] = (byte & 15) as i8;
-                out.q[64 * part + 32 + i] = (byte >> 4) as i8;
+    fn unpack(block: &[u8; 144], out: &mut Panel) {
+        kscale::unpack(block.first_chunk().unwrap_or(&[0; 16]), out);
+        let packed: [u64; 16] = words(&block[16..]);
+        for (q, packed) in out.q.as_chunks_mut::<8>().0.iter_mut().zip(packed.as_chunks::<4>().0) {
+            for i in 0..4 {
+                q[i] = packed[i] & bytes(15);
+                q[i + 4] = packed[i] >> 4 & bytes(15);
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Q5_0: f16 scale, 32 fifth bits, 16 bytes of nibbles in the order of Q4_0; offset 16.
 
 use crate::simd::lanes::{Block32, Blocks, Lanes, Run};
-use super::{Format, Format32, half};
+use super::{Format, Format32, half, nibbles, spread_bits};
+use crate::simd::words::words;
 
 pub(super) const FORMAT: Format = Format::block32::<Q5_0>("Q5_0", 6);
 
@@ -14,12 +15,10 @@ impl Format32 for Q5_0 {
     const MAX: u32 = 31;
 
     #[inline(always)]
-    fn unpack(block: &[u8; 22], q: &mut [i8; 32]) -> (f32, f32) {
-        let fifth = u32::from_le_bytes([block[2], block[3], block[4], block[5]]);
-        for i in 0..16 {
-            let (low, high) = ((fifth >> i) & 1, (fifth >> (i + 16)) & 1);
-            q[i] = (block[6 + i] & 15 | (low as u8) << 4) as i8 - 16;
-            q[i + 16] = (block[6 + i] >> 4 | (high as u8) << 4) as i8 - 16;
+    fn unpack(block: &[u8; 22], q: &mut [u64; 4]) -> (f32, f32) {
+        *q = nibbles(words(&block[6..]));
+        for (q, bits) in q.iter_mut().zip(&block[2..6]) {
+            *q |= spread_bits(*bits) << 4;
         }
         (half(block[0], block[1]), 0.0)
     }

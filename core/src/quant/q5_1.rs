@@ -1,7 +1,8 @@
 //! Q5_1: f16 scale and minimum, 32 fifth bits, 16 bytes of nibbles in the order of Q4_0.
 
 use crate::simd::lanes::{Block32, Blocks, Lanes, Run};
-use super::{Format, Format32, half};
+use super::{Format, Format32, half, nibbles, spread_bits};
+use crate::simd::words::words;
 
 pub(super) const FORMAT: Format = Format::block32::<Q5_1>("Q5_1", 7);
 
@@ -14,12 +15,10 @@ impl Format32 for Q5_1 {
     const MAX: u32 = 31;
 
     #[inline(always)]
-    fn unpack(block: &[u8; 24], q: &mut [i8; 32]) -> (f32, f32) {
-        let fifth = u32::from_le_bytes([block[4], block[5], block[6], block[7]]);
-        for i in 0..16 {
-            let (low, high) = ((fifth >> i) & 1, (fifth >> (i + 16)) & 1);
-            q[i] = (block[8 + i] & 15 | (low as u8) << 4) as i8;
-            q[i + 16] = (block[8 + i] >> 4 | (high as u8) << 4) as i8;
+    fn unpack(block: &[u8; 24], q: &mut [u64; 4]) -> (f32, f32) {
+        *q = nibbles(words(&block[8..]));
+        for (q, bits) in q.iter_mut().zip(&block[4..8]) {
+            *q |= spread_bits(*bits) << 4;
         }
         (half(block[0], block[1]), half(block[2], block[3]))
     }

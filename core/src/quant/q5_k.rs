@@ -2,7 +2,8 @@
 //! the high one.
 
 use crate::simd::lanes::{Blocks, Header, Lanes, Run};
-use super::{Format, Format256, Super, half, kscale};
+use super::{Format, Format256, Panel, bytes, kscale};
+use crate::simd::words::words;
 
 pub(super) const FORMAT: Format = Format::block256::<Q5K>("Q5_K", 13);
 
@@ -17,17 +18,15 @@ impl Format256 for Q5K {
     const GROUP32: bool = true;
 
     #[inline(always)]
-    fn unpack(block: &[u8; 176], out: &mut Super) {
-        out.scale = half(block[0], block[1]);
-        out.min = half(block[2], block[3]);
-        let mut packed = [0; 12];
-        packed.copy_from_slice(&block[4..16]);
-        kscale::unpack(&packed, out);
-        for part in 0..4 {
-            for i in 0..32 {
-                let (byte, fifth) = (block[48 + 32 * part + i], block[16 + i] >> (2 * part));
-                out.q[64 * part + i] = (byte & 15 | (fifth & 1) << 4) as i8;
-                out.q[64 * part + 32 + i] = (byte >> 4 | (fifth >> 1 & 1) << 4) as i8;
+    fn unpack(block: &[u8; 176], out: &mut Panel) {
+        kscale::unpack(block.first_chunk().unwrap_or(&[0; 16]), out);
+        let mut fifths: [u64; 4] = words(&block[16..]);
+        let packed: [u64; 16] = words(&block[48..]);
+        for (q, packed) in out.q.as_chunks_mut::<8>().0.iter_mut().zip(packed.as_chunks::<4>().0) {
+            for i in 0..4 {
+                q[i] = packed[i] & bytes(15) | (fifths[i] & bytes(1)) << 4;
+                q[i + 4] = packed[i] >> 4 & bytes(15) | (fifths[i] & bytes(2)) << 3;
+                fifths[i] >>= 2;
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Q6_K: 128 bytes of low nibbles, 64 bytes of upper bit pairs, sixteen signed 8-bit scales, f16 scale; offset 32.
 
 use crate::simd::lanes::{Blocks, Header, Lanes, Pairs, Run};
-use super::{Format, Format256, Super, half};
+use super::{Format, Format256, Panel, bytes, half};
+use crate::simd::words::words;
 
 pub(super) const FORMAT: Format = Format::block256::<Q6K>("Q6_K", 14);
 
@@ -16,22 +17,23 @@ impl Format256 for Q6K {
     const GROUP32: bool = false;
 
     #[inline(always)]
-    fn unpack(block: &[u8; 210], out: &mut Super) {
-        for part in 0..2 {
-            for i in 0..32 {
-                let (a, b) = (block[64 * part + i], block[64 * part + 32 + i]);
-                let upper = block[128 + 32 * part + i];
-                let q = &mut out.q[128 * part..128 * part + 128];
-                q[i] = (a & 15 | (upper & 3) << 4) as i8 - 32;
-                q[32 + i] = (b & 15 | (upper >> 2 & 3) << 4) as i8 - 32;
-                q[64 + i] = (a >> 4 | (upper >> 4 & 3) << 4) as i8 - 32;
-                q[96 + i] = (b >> 4 | (upper >> 6) << 4) as i8 - 32;
+    fn unpack(block: &[u8; 210], out: &mut Panel) {
+        let (nibbles, uppers): ([u64; 16], [u64; 8]) = (words(&block[..]), words(&block[128..]));
+        for half in 0..2 {
+            let q = &mut out.q[16 * half..16 * half + 16];
+            for i in 0..4 {
+                let (a, b) = (nibbles[8 * half + i], nibbles[8 * half + 4 + i]);
+                let upper = uppers[4 * half + i];
+                q[i] = a & bytes(15) | (upper & bytes(3)) << 4;
+                q[4 + i] = b & bytes(15) | (upper & bytes(12)) << 2;
+                q[8 + i] = a >> 4 & bytes(15) | upper & bytes(48);
+                q[12 + i] = b >> 4 & bytes(15) | (upper >> 2) & bytes(48);
             }
         }
         for group in 0..16 {
             out.scales[group] = block[192 + group] as i8;
         }
-        out.scale = half(block[208], block[209]);
+        out.scale[0] = half(block[208], block[209]);
     }
 
     #[inline(always)]

@@ -1,7 +1,8 @@
 //! Q8_0: f16 scale, 32 signed bytes.
 
 use crate::simd::lanes::{Block32, Blocks, Lanes};
-use super::{Format, Format32, half};
+use super::{Format, Format32, bytes, half};
+use crate::simd::words::words;
 
 pub(super) const FORMAT: Format = Format::block32::<Q8_0>("Q8_0", 8);
 
@@ -14,10 +15,8 @@ impl Format32 for Q8_0 {
     const MAX: u32 = 128;
 
     #[inline(always)]
-    fn unpack(block: &[u8; 34], q: &mut [i8; 32]) -> (f32, f32) {
-        for i in 0..32 {
-            q[i] = block[2 + i] as i8;
-        }
+    fn unpack(block: &[u8; 34], q: &mut [u64; 4]) -> (f32, f32) {
+        *q = words(&block[2..]).map(|word| word ^ bytes(0x80));
         (half(block[0], block[1]), 0.0)
     }
 

@@ -1,18 +1,20 @@
 //! TQ1_0: ternary, five digits in a byte (32, then 16 bytes of five, then 4 bytes of four), f16 scale.
 
 use crate::simd::lanes::{Blocks, Header, Lanes, Pairs, Run};
-use super::{Format, Format256, Super, half};
+use super::{Format, Format256, Panel, half};
+use crate::simd::words::words;
 
 pub(super) const FORMAT: Format = Format::block256::<Tq1>("TQ1_0", 34);
 
 pub(super) struct Tq1;
 
-/// Digit `place` of a byte that holds the fraction of a base-3 number: −1, 0 or 1.
+/// Digit `place` of eight bytes, each of which holds the fraction of a base-3 number: 0, 1 or 2.
 #[inline(always)]
-fn digit(byte: u8, place: usize) -> i8 {
-    const POWERS: [u8; 5] = [1, 3, 9, 27, 81];
-    let rest = byte.wrapping_mul(POWERS[place]);
-    ((u16::from(rest) * 3) >> 8) as i8 - 1
+fn digits_of(word: u64, place: usize) -> u64 {
+    const POWERS: [u64; 5] = [1, 3, 9, 27, 81];
+    const LOWER: u64 = 0x00FF_00FF_00FF_00FF;
+    let digit = |fields: u64| ((fields * POWERS[place] & LOWER) * 3) >> 8 & LOWER;
+    digit(word & LOWER) | digit(word >> 8 & LOWER) << 8
 }
 
 /// Digit `place` of each byte: 0, 1 or 2.
@@ -53,21 +55,21 @@ impl Format256 for Tq1 {
     const GROUP32: bool = true;
 
     #[inline(always)]
-    fn unpack(block: &[u8; 54], out: &mut Super) {
+    fn unpack(block: &[u8; 54], out: &mut Panel) {
+        let packed: [u64; 6] = words(&block[..]);
+        let last = u64::from(u32::from_le_bytes([block[48], block[49], block[50], block[51]]));
         for place in 0..5 {
-            for (i, byte) in block[..32].iter().enumerate() {
-                out.q[32 * place + i] = digit(*byte, place);
+            for i in 0..4 {
+                out.q[4 * place + i] = digits_of(packed[i], place);
             }
-            for (i, byte) in block[32..48].iter().enumerate() {
-                out.q[160 + 16 * place + i] = digit(*byte, place);
-            }
-        }
-        for place in 0..4 {
-            for (i, byte) in block[48..52].iter().enumerate() {
-                out.q[240 + 4 * place + i] = digit(*byte, place);
+            for i in 0..2 {
+                out.q[20 + 2 * place + i] = digits_of(packed[4 + i], place);
             }
         }
-        out.scale = half(block[52], block[53]);
+        for i in 0..2 {
+            out.q[30 + i] = digits_of(last, 2 * i) | digits_of(last, 2 * i + 1) << 32;
+        }
+        out.scale[0] = half(block[52], block[53]);
     }
 
     #[inline(always)]

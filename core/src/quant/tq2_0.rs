@@ -1,7 +1,8 @@
 //! TQ2_0: ternary in bit pairs (0, 1, 2 for −1, 0, 1) in the order of Q2_K, f16 scale.
 
 use crate::simd::lanes::{Blocks, Header, Lanes, Pairs, Run};
-use super::{Format, Format256, Super, half};
+use super::{Format, Format256, Panel, bit_pairs, half};
+use crate::simd::words::words;
 
 pub(super) const FORMAT: Format = Format::block256::<Tq2>("TQ2_0", 35);
 
@@ -16,14 +17,9 @@ impl Format256 for Tq2 {
     const GROUP32: bool = true;
 
     #[inline(always)]
-    fn unpack(block: &[u8; 66], out: &mut Super) {
-        for part in 0..8 {
-            for i in 0..32 {
-                let byte = block[32 * (part / 4) + i];
-                out.q[32 * part + i] = (byte >> (2 * (part % 4)) & 3) as i8 - 1;
-            }
-        }
-        out.scale = half(block[64], block[65]);
+    fn unpack(block: &[u8; 66], out: &mut Panel) {
+        bit_pairs(words(&block[..]), &mut out.q);
+        out.scale[0] = half(block[64], block[65]);
     }
 
     #[inline(always)]

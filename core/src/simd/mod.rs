@@ -22,7 +22,11 @@ mod panels;
 pub mod portable;
 #[cfg(all(feature = "vectors", target_arch = "x86_64"))]
 mod sse41;
+#[cfg(any(target_arch = "riscv64", test))]
+mod swar64;
 pub mod tiles;
+mod unpacked;
+pub(crate) mod words;
 #[cfg(all(feature = "vectors", target_arch = "x86_64"))]
 mod x86;
 
@@ -112,6 +116,9 @@ static ALL: &[&Kernels] = &[
     &neon::dotprod::KERNELS,
     #[cfg(all(feature = "vectors", target_arch = "aarch64"))]
     &neon::baseline::KERNELS,
+    // It runs anywhere, so every machine tests it.
+    #[cfg(any(target_arch = "riscv64", test))]
+    &swar64::KERNELS,
     &PORTABLE,
 ];
 

@@ -1,12 +1,10 @@
 //! The kernels every target has, in plain Rust: they define the arithmetic that all others must repeat bit for bit.
-//!
-//! One loop for each shape of block; the formats bring only their unpacking.
 
 use core::ops::Range;
 
-use super::TILE_ROWS;
-use crate::activations::{Activations, Column32, Column256};
-use crate::quant::{Format, Super, Unpack};
+use super::unpacked::{self, Dots};
+use crate::activations::Activations;
+use crate::quant::Format;
 
 /// Lanes in which products of floats are summed.
 pub const LANES: usize = 16;
@@ -53,11 +51,44 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     sum_lanes(lanes)
 }
 
-/// Columns that are multiplied with a row together.
+/// Columns that are multiplied with a row of floats together.
 const GROUP: usize = 32;
 
-/// Multiplies up to [`TILE_ROWS`] whole rows of weights of a format with the vectors `columns`; `out` takes
-/// `[column][TILE_ROWS]`.
+/// Dot products in plain Rust: pairs of 16 bits are what every instruction set multiplies best.
+pub(super) struct Portable;
+
+impl Dots<4> for Portable {
+    type Element = i16;
+    const WIDE: usize = 8;
+    const NARROW: usize = 8;
+
+    #[inline(always)]
+    fn elements(x: &Activations) -> &[i16] {
+        x.words()
+    }
+
+    #[inline(always)]
+    fn wide<const WORDS: usize>(weights: [&[u64; WORDS]; 4], x: &[i16]) -> [i32; 4] {
+        weights.map(|weights| {
+            let mut lanes = [0; 8];
+            for (w, q) in weights.iter().zip(x.as_chunks::<8>().0) {
+                let w = w.to_le_bytes();
+                for i in 0..8 {
+                    lanes[i] += i32::from(w[i]) * i32::from(q[i]);
+                }
+            }
+            lanes.iter().sum()
+        })
+    }
+
+    #[inline(always)]
+    fn narrow(weights: [&[u64; 2]; 4], _largest: u8, x: &[i16]) -> [i32; 4] {
+        Self::wide(weights, x)
+    }
+}
+
+/// Multiplies up to [`TILE_ROWS`](super::TILE_ROWS) whole rows of weights of a format with the vectors `columns`; `out`
+/// takes `[column][TILE_ROWS]`.
 pub fn rows(
     format: &Format,
     weights: &[u8],
@@ -66,58 +97,11 @@ pub fn rows(
     columns: Range<usize>,
     out: &mut [f32],
 ) {
-    let out = out.chunks_mut(GROUP * TILE_ROWS);
-    for (first, out) in columns.clone().step_by(GROUP).zip(out) {
-        group(format, weights, row_bytes, x, first..columns.end.min(first + GROUP), out);
-    }
-}
-
-fn group(
-    format: &Format,
-    weights: &[u8],
-    row_bytes: usize,
-    x: &Activations,
-    columns: Range<usize>,
-    out: &mut [f32],
-) {
-    let rows = weights.chunks_exact(row_bytes).take(TILE_ROWS).enumerate();
-    let mut results = [0.0; GROUP];
-    let results = &mut results[..columns.len()];
-    let mut store = |row: usize, results: &[f32]| {
-        for (out, result) in out.chunks_exact_mut(TILE_ROWS).zip(results) {
-            out[row] = *result;
-        }
-    };
-    match format.unpack {
-        Unpack::Float(unpack) => {
-            for (r, row) in rows {
-                row_float(unpack, format.block_bytes, row, x, columns.clone(), results);
-                store(r, results);
-            }
-        }
-        Unpack::Block32 { unpack, has_min } => {
-            let mut views = [Column32::default(); GROUP];
-            views.iter_mut().zip(columns).for_each(|(view, column)| *view = x.column32(column));
-            for (r, row) in rows {
-                row32(unpack, has_min, row.chunks_exact(format.block_bytes), &views, results);
-                store(r, results);
-            }
-        }
-        Unpack::Block256 { unpack, has_min } => {
-            let mut views = [Column256::default(); GROUP];
-            views.iter_mut().zip(columns).for_each(|(view, column)| *view = x.column256(column));
-            let mut w = Super::default();
-            for (r, row) in rows {
-                let blocks = row.chunks_exact(format.block_bytes);
-                row256(unpack, has_min, blocks, &mut w, &views, results);
-                store(r, results);
-            }
-        }
-    }
+    unpacked::rows::<Portable, 4>(format, weights, row_bytes, x, columns, out);
 }
 
 /// A row of floats: 16 lanes, then the tree.
-fn row_float(
+pub(super) fn row_float(
     unpack: fn(&[u8], &mut [f32; LANES]),
     element_bytes: usize,
     row: &[u8],
@@ -145,107 +129,6 @@ fn row_float(
     for (out, lanes) in out.iter_mut().zip(sums) {
         *out = sum_lanes(lanes);
     }
-}
-
-/// A row of blocks of 32. For each block: t = scale·Σwx (+ min·Σx), then sum += x_scale·t, block after block.
-fn row32<'w>(
-    unpack: fn(&[u8], &mut [i8; 32]) -> (f32, f32),
-    has_min: bool,
-    blocks: impl Iterator<Item = &'w [u8]>,
-    views: &[Column32<'_>; GROUP],
-    out: &mut [f32],
-) {
-    out.fill(0.0);
-    let mut w = [0; 32];
-    for (b, block) in blocks.enumerate() {
-        let (scale, min) = unpack(block, &mut w);
-        let w = w.map(i16::from);
-        for (view, sum) in views.iter().zip(out.iter_mut()) {
-            let (Some(q), Some(x_scale), Some(x_sum)) =
-                (view.q.get(b), view.scales.get(b), view.sums.get(b))
-            else {
-                continue;
-            };
-            let mut t = scale * dot_integers(&w, q) as f32;
-            if has_min {
-                t += min * *x_sum as f32;
-            }
-            *sum += x_scale * t;
-        }
-    }
-}
-
-/// A row of superblocks of 256. For each superblock, in integers: s = Σ scales·steps·Σwx and m = Σ mins·steps·Σx; then
-/// t = scale·s (− min·m), and sum += x_scale·t.
-fn row256<'w>(
-    unpack: fn(&[u8], &mut Super),
-    has_min: bool,
-    blocks: impl Iterator<Item = &'w [u8]>,
-    w: &mut Super,
-    views: &[Column256<'_>; GROUP],
-    out: &mut [f32],
-) {
-    out.fill(0.0);
-    for (b, block) in blocks.enumerate() {
-        unpack(block, w);
-        for (view, sum) in views.iter().zip(out.iter_mut()) {
-            let (Some(x_scale), Some(steps), Some(sums)) =
-                (view.scales.get(b), view.steps.get(b), view.sums.get(b))
-            else {
-                continue;
-            };
-            let (product, mins) = match (view.narrow.get(b), view.wide.get(b)) {
-                (Some(q), _) => narrow_sums(w, q, sums, steps),
-                (None, Some(q)) => wide_sums(w, q, sums, steps),
-                (None, None) => continue,
-            };
-            let mut t = w.scale * product;
-            if has_min {
-                t -= w.min * mins;
-            }
-            *sum += x_scale * t;
-        }
-    }
-}
-
-/// Σ scales·steps·Σwx and Σ mins·steps·Σx for integers of 7 bits: they fit 32 bits (docs/arithmetic.md).
-#[inline(always)]
-fn narrow_sums(w: &Super, q: &[i8; 256], sums: &[i32; 16], steps: &[u8; 8]) -> (f32, f32) {
-    let (mut product, mut mins) = (0, 0);
-    for (g, (w_group, q_group)) in w.q.as_chunks::<16>().0.iter().zip(q.as_chunks::<16>().0).enumerate()
-    {
-        let step = i32::from(steps[g / 2]);
-        let dot = dot_integers(&w_group.map(i16::from), &q_group.map(i16::from));
-        product += i32::from(w.scales[g]) * step * dot;
-        mins += i32::from(w.mins[g]) * step * sums[g];
-    }
-    (product as f32, mins as f32)
-}
-
-/// The same for integers of 15 bits, in 64 bits.
-#[inline(always)]
-fn wide_sums(w: &Super, q: &[i16; 256], sums: &[i32; 16], steps: &[u8; 8]) -> (f32, f32) {
-    let (mut product, mut mins) = (0, 0);
-    for (g, (w_group, q_group)) in w.q.as_chunks::<16>().0.iter().zip(q.as_chunks::<16>().0).enumerate()
-    {
-        let step = i32::from(steps[g / 2]);
-        let dot = dot_integers(&w_group.map(i16::from), q_group);
-        product += i64::from(i32::from(w.scales[g]) * step) * i64::from(dot);
-        mins += i64::from(i32::from(w.mins[g]) * step) * i64::from(sums[g]);
-    }
-    (product as f32, mins as f32)
-}
-
-/// The exact dot product of small integers: pairs of 16 bits are what every instruction set multiplies best.
-#[inline(always)]
-fn dot_integers<const N: usize>(w: &[i16; N], q: &[i16; N]) -> i32 {
-    let mut lanes = [0; 8];
-    for (w, q) in w.as_chunks::<8>().0.iter().zip(q.as_chunks::<8>().0) {
-        for i in 0..8 {
-            lanes[i] += i32::from(w[i]) * i32::from(q[i]);
-        }
-    }
-    lanes.iter().sum()
 }
 
 #[cfg(test)]
