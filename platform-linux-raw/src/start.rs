@@ -190,15 +190,8 @@ impl Iterator for Args {
 
 /// What the CPU has, proved by the kernel's word.
 pub fn cpu_features(process: &Process) -> CpuFeatures {
-    let (features, hwcap) = (CpuFeatures::detect(), process.hwcap());
-    #[cfg(target_arch = "aarch64")]
-    if hwcap >> 20 & 1 == 1 {
-        // SAFETY: the kernel's bit for `sdot` and `udot` (HWCAP_ASIMDDP).
-        return unsafe { features.with(picolm_core::platform::Feature::DotProd) };
-    }
-    // Other processors' bits get a meaning together with the kernels that need them.
-    let _ = hwcap;
-    features
+    // SAFETY: it is what the kernel says.
+    unsafe { CpuFeatures::detect().with_hwcap(process.hwcap()) }
 }
 
 /// Ends the process, with all its threads.

@@ -17,6 +17,8 @@ pub enum Feature {
     Neon,
     /// aarch64: `sdot`.
     DotProd,
+    /// ARM: the instructions on halves of words that came with ARMv6.
+    Armv6,
 }
 
 /// The groups of instructions that the CPU has.
@@ -57,6 +59,26 @@ impl CpuFeatures {
     /// The CPU must have it, and the system must keep its registers.
     pub const unsafe fn with(self, feature: Feature) -> Self {
         CpuFeatures { bits: self.bits | 1 << feature as u8 }
+    }
+
+    /// These and what Linux says with `AT_HWCAP` of the auxiliary vector.
+    ///
+    /// # Safety
+    ///
+    /// `hwcap` must be what the kernel of this machine says.
+    pub const unsafe fn with_hwcap(self, hwcap: usize) -> Self {
+        let _ = hwcap;
+        // SAFETY: each is the kernel's bit for the feature.
+        #[cfg(target_arch = "aarch64")]
+        if hwcap >> 20 & 1 == 1 {
+            return unsafe { self.with(Feature::DotProd) };
+        }
+        // The register for thread-local storage came a step after these instructions.
+        #[cfg(target_arch = "arm")]
+        if hwcap >> 15 & 1 == 1 {
+            return unsafe { self.with(Feature::Armv6) };
+        }
+        self
     }
 
     /// Whether the CPU has it.

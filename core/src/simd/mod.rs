@@ -8,6 +8,8 @@
     allow(dead_code, unused_imports, unused_macros)
 )]
 
+#[cfg(all(target_arch = "arm", target_os = "linux"))]
+mod armv6;
 #[cfg(all(feature = "vectors", target_arch = "x86_64"))]
 mod avx2;
 #[cfg(all(feature = "vectors", target_arch = "x86_64"))]
@@ -116,6 +118,8 @@ static ALL: &[&Kernels] = &[
     &neon::dotprod::KERNELS,
     #[cfg(all(feature = "vectors", target_arch = "aarch64"))]
     &neon::baseline::KERNELS,
+    #[cfg(all(target_arch = "arm", target_os = "linux"))]
+    &armv6::KERNELS,
     // It runs anywhere, so every machine tests it.
     #[cfg(any(target_arch = "riscv64", test))]
     &swar64::KERNELS,
