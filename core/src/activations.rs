@@ -27,9 +27,9 @@ const STEPS: f32 = 15.0;
 pub enum Layout {
     /// Vector after vector, in words.
     Words,
-    /// Vector after vector, in words; of each four the middle ones are exchanged.
-    Exchanged,
-    /// Vector after vector, as fields of 64 bits for multiplications that add up products: see [`fields`].
+    /// Vector after vector, four to a word of 64 bits; the middle ones are exchanged.
+    Halves,
+    /// Vector after vector, as words of 64 bits for multiplications that add up products: see [`fields`].
     Fields,
     /// Block after block, in each the batch's vectors; integers of 15 bits as 255·high + low, two planes of bytes.
     Planes,
@@ -45,9 +45,9 @@ pub struct Activations {
     wide_tokens: usize,
     /// `Kind::Float`: the vectors.
     floats: Vec<f32>,
-    /// `Layout::Words` and `Layout::Exchanged`: integers.
+    /// `Layout::Words`: integers.
     words: Vec<i16>,
-    /// `Layout::Fields`.
+    /// `Layout::Halves` and `Layout::Fields`.
     fields: Vec<u64>,
     /// One scale for each 32 (Q32) or 256 (Q256) integers.
     scales: Vec<f32>,
@@ -175,12 +175,12 @@ impl Activations {
         self.wide_tokens
     }
 
-    /// [`Layout::Words`] and [`Layout::Exchanged`]: the integers of all vectors.
+    /// [`Layout::Words`]: the integers of all vectors.
     pub fn words(&self) -> &[i16] {
         &self.words
     }
 
-    /// [`Layout::Fields`]: all vectors, each in eighths or, with 15 bits, in quarters of as many fields as it has elements.
+    /// [`Layout::Halves`]: all vectors. [`Layout::Fields`]: all vectors, those of 15 bits twice as long as the others.
     pub fn fields(&self) -> &[u64] {
         &self.fields
     }
@@ -216,8 +216,9 @@ impl Activations {
         let only = |wanted: Kind, len: usize| if kind == wanted { len } else { 0 };
         let wide = self.wide_tokens * self.len;
         let (words, fields) = match layout {
+            Layout::Words | Layout::Planes => (all, 0),
+            Layout::Halves => (0, all / 4),
             Layout::Fields => (0, wide / 2 + (all - wide) / 4),
-            _ => (all, 0),
         };
         room(&mut self.words, words)?;
         room(&mut self.fields, fields)?;
@@ -253,9 +254,12 @@ impl Activations {
     fn push(&mut self, layout: Layout, q: &[i32; 32], wide: bool) {
         match layout {
             Layout::Words | Layout::Planes => self.words.extend_from_slice(&q.map(|q| q as i16)),
-            Layout::Exchanged => {
+            Layout::Halves => {
+                let half = |q: i32, place: u32| u64::from(q as u16) << (16 * place);
                 let fours = q.as_chunks::<4>().0.iter();
-                self.words.extend(fours.flat_map(|&[a, b, c, d]| [a, c, b, d].map(|q| q as i16)));
+                self.fields.extend(
+                    fours.map(|&[a, b, c, d]| half(a, 0) | half(c, 1) | half(b, 2) | half(d, 3)),
+                );
             }
             Layout::Fields => {
                 let eights = q.as_chunks::<8>().0.iter();

@@ -11,7 +11,7 @@ use crate::quant::FORMATS;
 pub(super) static KERNELS: Kernels = Kernels {
     name: "armv6",
     needs: &[Feature::Armv6],
-    prepare: |x, kind, len, floats, wide| x.prepare(kind, Layout::Exchanged, len, floats, wide),
+    prepare: |x, kind, len, floats, wide| x.prepare(kind, Layout::Halves, len, floats, wide),
     rows: &[unpacked::rows::<Armv6, 2>; FORMATS.len()],
     floats: &floats::PORTABLE,
 };
@@ -34,34 +34,34 @@ fn multiply_add(a: u32, b: u32, sum: i32) -> i32 {
 }
 
 impl Dots<2> for Armv6 {
-    type Element = i16;
-    const WIDE: usize = 8;
-    const NARROW: usize = 8;
+    type Element = u64;
+    const WIDE: usize = 2;
+    const NARROW: usize = 2;
 
     #[inline(always)]
-    fn elements(x: &Activations) -> &[i16] {
-        x.words()
+    fn elements(x: &Activations) -> &[u64] {
+        x.fields()
     }
 
     /// Of four bytes the even ones and the odd ones become halves of a word each, by one instruction; hence the order of the
     /// activations.
     #[inline(always)]
-    fn wide<const WORDS: usize>(weights: [&[u64; WORDS]; 2], x: &[i16]) -> [i32; 2] {
-        let mut sums = [0; 2];
-        for (i, x) in x.as_chunks::<8>().0.iter().enumerate().take(WORDS) {
-            let pair = |k: usize| u32::from(x[2 * k] as u16) | u32::from(x[2 * k + 1] as u16) << 16;
-            for (sum, weights) in sums.iter_mut().zip(weights) {
-                for (half, w) in [weights[i] as u32, (weights[i] >> 32) as u32].into_iter().enumerate() {
-                    *sum = multiply_add(w & 0x00FF_00FF, pair(2 * half), *sum);
-                    *sum = multiply_add(w >> 8 & 0x00FF_00FF, pair(2 * half + 1), *sum);
-                }
+    fn wide<const WORDS: usize>(weights: [&[u64; WORDS]; 2], x: &[u64]) -> [i32; 2] {
+        let [mut first, mut second] = [0; 2];
+        for (i, &[a, b]) in x.as_chunks::<2>().0.iter().enumerate().take(WORDS) {
+            let [v, w] = [weights[0][i], weights[1][i]];
+            for (v, w, x) in [(v as u32, w as u32, a), ((v >> 32) as u32, (w >> 32) as u32, b)] {
+                first = multiply_add(v & 0x00FF_00FF, x as u32, first);
+                second = multiply_add(w & 0x00FF_00FF, x as u32, second);
+                first = multiply_add(v >> 8 & 0x00FF_00FF, (x >> 32) as u32, first);
+                second = multiply_add(w >> 8 & 0x00FF_00FF, (x >> 32) as u32, second);
             }
         }
-        sums
+        [first, second]
     }
 
     #[inline(always)]
-    fn narrow(weights: [&[u64; 2]; 2], _largest: u8, x: &[i16]) -> [i32; 2] {
+    fn narrow(weights: [&[u64; 2]; 2], _largest: u8, x: &[u64]) -> [i32; 2] {
         Self::wide(weights, x)
     }
 }

@@ -3,7 +3,7 @@
 
 /// The first words of `bytes`, each of eight bytes, the first one lowest. What is missing is zero.
 #[inline(always)]
-#[cfg(not(target_arch = "riscv64"))]
+#[cfg(not(any(target_arch = "riscv64", target_arch = "arm")))]
 pub(crate) fn words<const N: usize>(bytes: &[u8]) -> [u64; N] {
     let mut words = [0; N];
     for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
@@ -12,31 +12,36 @@ pub(crate) fn words<const N: usize>(bytes: &[u8]) -> [u64; N] {
     words
 }
 
-/// The same. RISC-V promises no more than that a load from an odd address works: on some boards each is emulated, and the
-/// compiler takes eight loads of a byte. Words at their own addresses are shifted together instead.
+/// The same. RISC-V and early ARM promise no more than that a load from an odd address works: some boards emulate each, and
+/// the compiler takes loads of single bytes. Words at their own addresses are shifted together instead.
 #[inline(always)]
-#[cfg(target_arch = "riscv64")]
+#[cfg(any(target_arch = "riscv64", target_arch = "arm"))]
 pub(crate) fn words<const N: usize>(bytes: &[u8]) -> [u64; N] {
-    let mut words = [0; N];
-    if bytes.len() < 8 * N {
+    let mut words = [0u64; N];
+    if bytes.len() < size_of_val(&words) {
         for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
             *word = u64::from_le_bytes(*bytes);
         }
         return words;
     }
-    let start = bytes.as_ptr();
-    let offset = start.addr() % 8;
-    let first = start.wrapping_sub(offset).cast::<u64>();
-    // SAFETY: words between the first and the last lie inside the slice, and those hold bytes of it.
+    let offset = bytes.as_ptr().addr() % size_of::<usize>();
+    let first = bytes.as_ptr().wrapping_sub(offset).cast::<usize>();
+    let count = size_of_val(&words) / size_of::<usize>();
+    let to = words.as_mut_ptr().cast::<usize>();
+    // SAFETY: `to` has room for so many, words between the first and the last lie inside the slice, and those hold bytes of
+    // it.
     unsafe {
         if offset == 0 {
-            return first.cast::<[u64; N]>().read();
+            for i in 0..count {
+                to.add(i).write(first.add(i).read());
+            }
+            return words;
         }
         let mut low = load(first);
-        for (i, word) in words.iter_mut().enumerate() {
+        for i in 0..count {
             let next = first.wrapping_add(i + 1);
-            let high = if i + 1 < N { next.read() } else { load(next) };
-            *word = low >> (8 * offset) | high << (64 - 8 * offset);
+            let high = if i + 1 < count { next.read() } else { load(next) };
+            to.add(i).write(low >> (8 * offset) | high << (usize::BITS as usize - 8 * offset));
             low = high;
         }
     }
@@ -48,14 +53,17 @@ pub(crate) fn words<const N: usize>(bytes: &[u8]) -> [u64; N] {
 ///
 /// # Safety
 ///
-/// The address is a multiple of 8, and one of the eight bytes can be read.
+/// The address is a multiple of the word's size, and one of its bytes can be read.
 #[inline(always)]
-#[cfg(target_arch = "riscv64")]
-unsafe fn load(from: *const u64) -> u64 {
+#[cfg(any(target_arch = "riscv64", target_arch = "arm"))]
+unsafe fn load(from: *const usize) -> usize {
     let word;
     // SAFETY: the caller's promise.
     unsafe {
+        #[cfg(target_arch = "riscv64")]
         core::arch::asm!("ld {0}, 0({1})", out(reg) word, in(reg) from, options(pure, readonly, nostack));
+        #[cfg(target_arch = "arm")]
+        core::arch::asm!("ldr {0}, [{1}]", out(reg) word, in(reg) from, options(pure, readonly, nostack));
     }
     word
 }
