@@ -20,17 +20,17 @@ struct Armv6;
 
 /// `sum` and the products of the lower and of the upper halves.
 #[inline(always)]
-fn multiply_add(a: u32, b: u32, sum: i32) -> i32 {
-    let result;
+fn multiply_add(a: u32, b: u32, mut sum: i32) -> i32 {
+    // Not `pure`: then the compiler keeps their order, and with it two rows take each word of activations in turn.
     // SAFETY: the kernels are chosen for a CPU that has the instruction; it touches registers only, and besides the result
     // the flag of overflow, which nobody asks for.
     unsafe {
         core::arch::asm!(
-            "smlad {}, {}, {}, {}", out(reg) result, in(reg) a, in(reg) b, in(reg) sum,
-            options(pure, nomem, nostack),
+            "smlad {sum}, {a}, {b}, {sum}", sum = inlateout(reg) sum, a = in(reg) a, b = in(reg) b,
+            options(nomem, nostack),
         );
     }
-    result
+    sum
 }
 
 impl Dots<2> for Armv6 {

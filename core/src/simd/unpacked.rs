@@ -216,9 +216,9 @@ fn rows256<D: Dots<ROWS>, const ROWS: usize>(
     }
 }
 
-/// Σ scales·steps·Σwx and Σ mins·steps·Σx for integers of 7 bits: they fit 32 bits (docs/arithmetic.md). `x_sums` is
-/// steps·Σx.
-#[inline(always)]
+/// Σ scales·steps·Σwx and Σ mins·steps·Σx for integers of 7 bits: they fit 32 bits (docs/arithmetic.md), and what does not on
+/// the way there comes back. `x_sums` is steps·Σx.
+#[inline(never)]
 fn narrow_sums<D: Dots<ROWS>, const ROWS: usize>(
     integers: &Integers,
     panels: &[Panel; ROWS],
@@ -226,23 +226,28 @@ fn narrow_sums<D: Dots<ROWS>, const ROWS: usize>(
     x_sums: &[i32; 16],
     steps: &[u8; 8],
 ) -> [(f32, f32); ROWS] {
-    let mut sums = [(0, 0); ROWS];
+    let mut products = [0i32; ROWS];
     for (g, x) in x.chunks_exact(2 * D::NARROW).enumerate().take(16) {
         let w: [&[u64; 2]; ROWS] = array::from_fn(|r| &panels[r].q.as_chunks::<2>().0[g]);
         let dots = D::narrow(w, integers.largest, x);
-        let zeros = i32::from(integers.zero) * x_sums[g];
-        for (r, (product, mins)) in sums.iter_mut().enumerate() {
-            *product += i32::from(panels[r].scales[g]) * (i32::from(steps[g / 2]) * dots[r] - zeros);
-            if integers.has_min {
-                *mins += i32::from(panels[r].mins[g]) * x_sums[g];
-            }
+        for r in 0..ROWS {
+            let scale = i32::from(panels[r].scales[g]) * i32::from(steps[g / 2]);
+            products[r] = products[r].wrapping_add(scale.wrapping_mul(dots[r]));
         }
     }
-    sums.map(|(product, mins)| (product as f32, mins as f32))
+    array::from_fn(|r| {
+        let (product, mins) = (products[r], &panels[r].mins);
+        let zeros = zeros(integers, &panels[r], x_sums) as i32;
+        let mins = mins.iter().zip(x_sums).map(|(min, sum)| i32::from(*min) * sum);
+        (
+            product.wrapping_sub(zeros) as f32,
+            if integers.has_min { mins.sum::<i32>() as f32 } else { 0.0 },
+        )
+    })
 }
 
 /// The same for integers of 15 bits, in 64 bits.
-#[inline(always)]
+#[inline(never)]
 fn wide_sums<D: Dots<ROWS>, const ROWS: usize>(
     integers: &Integers,
     panels: &[Panel; ROWS],
@@ -250,18 +255,29 @@ fn wide_sums<D: Dots<ROWS>, const ROWS: usize>(
     x_sums: &[i32; 16],
     steps: &[u8; 8],
 ) -> [(f32, f32); ROWS] {
-    let mut sums = [(0, 0); ROWS];
+    let mut products = [0i64; ROWS];
     for (g, x) in x.chunks_exact(2 * D::WIDE).enumerate().take(16) {
         let w: [&[u64; 2]; ROWS] = array::from_fn(|r| &panels[r].q.as_chunks::<2>().0[g]);
         let dots = D::wide(w, x);
-        let zeros = i32::from(integers.zero) * x_sums[g];
-        for (r, (product, mins)) in sums.iter_mut().enumerate() {
-            let dot = i32::from(steps[g / 2]) * dots[r] - zeros;
-            *product += i64::from(panels[r].scales[g]) * i64::from(dot);
-            if integers.has_min {
-                *mins += i64::from(panels[r].mins[g]) * i64::from(x_sums[g]);
-            }
+        for r in 0..ROWS {
+            let scale = i32::from(panels[r].scales[g]) * i32::from(steps[g / 2]);
+            products[r] += i64::from(scale) * i64::from(dots[r]);
         }
     }
-    sums.map(|(product, mins)| (product as f32, mins as f32))
+    array::from_fn(|r| {
+        let (product, mins) = (products[r], &panels[r].mins);
+        let zeros = zeros(integers, &panels[r], x_sums);
+        let mins = mins.iter().zip(x_sums).map(|(min, sum)| i64::from(*min) * i64::from(*sum));
+        ((product - zeros) as f32, if integers.has_min { mins.sum::<i64>() as f32 } else { 0.0 })
+    })
+}
+
+/// What bytes that stand for 0 have added.
+#[inline(always)]
+fn zeros(integers: &Integers, panel: &Panel, x_sums: &[i32; 16]) -> i64 {
+    if integers.zero == 0 {
+        return 0;
+    }
+    let scaled = panel.scales.iter().zip(x_sums).map(|(scale, sum)| i64::from(*scale) * i64::from(*sum));
+    i64::from(integers.zero) * scaled.sum::<i64>()
 }
