@@ -264,8 +264,8 @@ impl Activations {
             Layout::Fields => {
                 let eights = q.as_chunks::<8>().0.iter();
                 match wide {
-                    true => self.fields.extend(eights.flat_map(|q| fields::<2, 4>(q))),
-                    false => self.fields.extend(eights.flat_map(|q| fields::<4, 2>(q))),
+                    true => self.fields.extend(eights.flat_map(fields::<2, 4>)),
+                    false => self.fields.extend(eights.flat_map(fields::<4, 2>)),
                 }
             }
         }

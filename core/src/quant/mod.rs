@@ -332,7 +332,7 @@ fn bit_pairs(packed: [u64; 8], q: &mut [u64; 32]) {
 /// Eight bits to a byte each.
 #[inline(always)]
 fn spread_bits(bits: u8) -> u64 {
-    let each = u64::from(bits) * bytes(1) & 0x8040_2010_0804_0201;
+    let each = (u64::from(bits) * bytes(1)) & 0x8040_2010_0804_0201;
     (each + bytes(0x7F)) >> 7 & bytes(1)
 }
 

@@ -13,7 +13,7 @@ pub(super) struct Tq1;
 fn digits_of(word: u64, place: usize) -> u64 {
     const POWERS: [u64; 5] = [1, 3, 9, 27, 81];
     const LOWER: u64 = 0x00FF_00FF_00FF_00FF;
-    let digit = |fields: u64| ((fields * POWERS[place] & LOWER) * 3) >> 8 & LOWER;
+    let digit = |fields: u64| (((fields * POWERS[place]) & LOWER) * 3) >> 8 & LOWER;
     digit(word & LOWER) | digit(word >> 8 & LOWER) << 8
 }
 
@@ -58,12 +58,13 @@ impl Format256 for Tq1 {
     fn unpack(block: &[u8; 54], out: &mut Panel) {
         let packed: [u64; 6] = words(&block[..]);
         let last = u64::from(u32::from_le_bytes([block[48], block[49], block[50], block[51]]));
+        let (first, second) = packed.split_at(4);
         for place in 0..5 {
-            for i in 0..4 {
-                out.q[4 * place + i] = digits_of(packed[i], place);
+            for (q, packed) in out.q[4 * place..].iter_mut().zip(first) {
+                *q = digits_of(*packed, place);
             }
-            for i in 0..2 {
-                out.q[20 + 2 * place + i] = digits_of(packed[4 + i], place);
+            for (q, packed) in out.q[20 + 2 * place..].iter_mut().zip(second) {
+                *q = digits_of(*packed, place);
             }
         }
         for i in 0..2 {

@@ -10,7 +10,7 @@
 use core::arch::x86_64::*;
 use core::ops::Range;
 
-use super::float_rows::{self, Floats16};
+use super::float_rows::{self, Floats16, Register};
 use super::lanes::{Lanes, Run};
 use super::x86::{dword, operations, products, words};
 use super::{Isa, Kernels, floats, panels};
@@ -106,11 +106,52 @@ unsafe fn wide_floats(high: __m128i, low: __m128i) -> __m128 {
     }
 }
 
+/// The sums of the halves of both.
+#[inline(always)]
+unsafe fn sum_halves(a: __m256, b: __m256) -> __m256 {
+    unsafe { _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b)) }
+}
+
 /// Sixteen floats: the lower and the upper eight.
 #[derive(Clone, Copy)]
 struct Floats(__m256, __m256);
 
+impl Register for __m256 {
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    fn zero() -> Self {
+        unsafe { _mm256_setzero_ps() }
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32; 16], lane: usize) -> Self {
+        unsafe { _mm256_loadu_ps(from[lane..lane + 8].as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut [f32; 16], lane: usize) {
+        unsafe { _mm256_storeu_ps(to.cast::<f32>().add(lane), self) }
+    }
+
+    #[inline(always)]
+    fn add_product(self, a: Self, b: Self) -> Self {
+        unsafe { _mm256_add_ps(self, _mm256_mul_ps(a, b)) }
+    }
+}
+
 impl Floats16 for Floats {
+    type Register = __m256;
+    const COLUMNS: usize = 2;
+
+    #[inline(always)]
+    fn store(self, to: &mut [f32; 16]) {
+        unsafe {
+            self.0.store(to, 0);
+            self.1.store(to, 8);
+        }
+    }
+
     #[inline(always)]
     fn prefetch(at: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
@@ -118,13 +159,12 @@ impl Floats16 for Floats {
 
     #[inline(always)]
     fn zero() -> Self {
-        unsafe { Floats(_mm256_setzero_ps(), _mm256_setzero_ps()) }
+        Floats(Register::zero(), Register::zero())
     }
 
     #[inline(always)]
     fn load(from: &[f32; 16]) -> Self {
-        let [low, high]: [&[f32; 8]; 2] = parts(from);
-        unsafe { Floats(_mm256_loadu_ps(low.as_ptr()), _mm256_loadu_ps(high.as_ptr())) }
+        Floats(Register::load(from, 0), Register::load(from, 8))
     }
 
     #[inline(always)]
@@ -152,17 +192,30 @@ impl Floats16 for Floats {
 
     #[inline(always)]
     fn add_product(self, a: Self, b: Self) -> Self {
-        unsafe {
-            Floats(
-                _mm256_add_ps(self.0, _mm256_mul_ps(a.0, b.0)),
-                _mm256_add_ps(self.1, _mm256_mul_ps(a.1, b.1)),
-            )
-        }
+        Floats(self.0.add_product(a.0, b.0), self.1.add_product(a.1, b.1))
     }
 
     #[inline(always)]
     fn sum(self) -> f32 {
         unsafe { sum_eight(_mm256_add_ps(self.0, self.1)) }
+    }
+
+    #[inline(always)]
+    fn sum_four([a, b, c, d]: [Self; 4]) -> [f32; 4] {
+        unsafe {
+            // Eight lanes of each, four, then two; in the end every other lane counts.
+            let ac = sum_halves(_mm256_add_ps(a.0, a.1), _mm256_add_ps(c.0, c.1));
+            let bd = sum_halves(_mm256_add_ps(b.0, b.1), _mm256_add_ps(d.0, d.1));
+            let pairs = _mm256_add_ps(
+                _mm256_shuffle_ps::<0b01_00_01_00>(ac, bd),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ac, bd),
+            );
+            let all = _mm256_add_ps(pairs, _mm256_movehdup_ps(pairs));
+            let (low, high) = (_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all));
+            let mut sums = [0.0; 4];
+            _mm_storeu_ps(sums.as_mut_ptr(), _mm_shuffle_ps::<0b10_00_10_00>(low, high));
+            sums
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use core::arch::x86_64::*;
 use core::ops::Range;
 
 use super::avx2::sum_eight;
-use super::float_rows::{self, Floats16};
+use super::float_rows::{self, Floats16, Register};
 use super::lanes::{Lanes, Run};
 use super::x86::{dword, operations, words};
 use super::{Isa, Kernels, floats, panels};
@@ -105,11 +105,56 @@ unsafe fn wide_floats(high: __m256i, low: __m256i) -> __m256 {
     }
 }
 
+/// The sums of the halves of both.
+#[inline(always)]
+unsafe fn sum_halves(a: __m512, b: __m512) -> __m512 {
+    unsafe {
+        _mm512_add_ps(
+            _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b),
+            _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b),
+        )
+    }
+}
+
 /// Sixteen floats.
 #[derive(Clone, Copy)]
 struct Floats(__m512);
 
+impl Register for __m512 {
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    fn zero() -> Self {
+        unsafe { _mm512_setzero_ps() }
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32; 16], _: usize) -> Self {
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut [f32; 16], _: usize) {
+        unsafe { _mm512_storeu_ps(to.cast(), self) }
+    }
+
+    #[inline(always)]
+    fn add_product(self, a: Self, b: Self) -> Self {
+        unsafe { _mm512_add_ps(self, _mm512_mul_ps(a, b)) }
+    }
+}
+
 impl Floats16 for Floats {
+    type Register = __m512;
+    const COLUMNS: usize = 6;
+
+    #[inline(always)]
+    fn store(self, to: &mut [f32; 16]) {
+        unsafe {
+            self.0.store(to, 0);
+        }
+    }
+
     #[inline(always)]
     fn prefetch(at: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
@@ -117,12 +162,12 @@ impl Floats16 for Floats {
 
     #[inline(always)]
     fn zero() -> Self {
-        Floats(unsafe { _mm512_setzero_ps() })
+        Floats(Register::zero())
     }
 
     #[inline(always)]
     fn load(from: &[f32; 16]) -> Self {
-        Floats(unsafe { _mm512_loadu_ps(from.as_ptr()) })
+        Floats(Register::load(from, 0))
     }
 
     #[inline(always)]
@@ -145,7 +190,7 @@ impl Floats16 for Floats {
 
     #[inline(always)]
     fn add_product(self, a: Self, b: Self) -> Self {
-        Floats(unsafe { _mm512_add_ps(self.0, _mm512_mul_ps(a.0, b.0)) })
+        Floats(self.0.add_product(a.0, b.0))
     }
 
     #[inline(always)]
@@ -153,6 +198,26 @@ impl Floats16 for Floats {
         unsafe {
             let low = _mm512_castps512_ps256(self.0);
             sum_eight(_mm256_add_ps(low, _mm512_extractf32x8_ps::<1>(self.0)))
+        }
+    }
+
+    #[inline(always)]
+    fn sum_four([a, b, c, d]: [Self; 4]) -> [f32; 4] {
+        unsafe {
+            // Halves of two share a register, then quarters of four.
+            let ab = sum_halves(a.0, b.0);
+            let cd = sum_halves(c.0, d.0);
+            let four = _mm512_add_ps(
+                _mm512_shuffle_f32x4::<0b10_00_10_00>(ab, cd),
+                _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd),
+            );
+            let two = _mm512_add_ps(four, _mm512_permute_ps::<0b01_00_11_10>(four));
+            let one = _mm512_add_ps(two, _mm512_permute_ps::<0b10_11_00_01>(two));
+            let firsts = _mm512_castsi128_si512(_mm_setr_epi32(0, 4, 8, 12));
+            let all = _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, one));
+            let mut sums = [0.0; 4];
+            _mm_storeu_ps(sums.as_mut_ptr(), all);
+            sums
         }
     }
 }

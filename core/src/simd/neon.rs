@@ -14,7 +14,7 @@
 use core::arch::aarch64::*;
 use core::arch::asm;
 
-use super::float_rows::Floats16;
+use super::float_rows::{Floats16, Register};
 use super::floats::neon::widen_halves;
 use super::lanes::{Lanes, Pairs, Rows, Run};
 
@@ -587,18 +587,67 @@ impl<const DOT: bool> Lanes for Quad<DOT> {
 #[derive(Clone, Copy)]
 struct Floats([float32x4_t; 4]);
 
-impl Floats16 for Floats {
+impl Register for float32x4_t {
+    const LANES: usize = 4;
+
     #[inline(always)]
     fn zero() -> Self {
-        Floats([unsafe { vdupq_n_f32(0.0) }; 4])
+        unsafe { vdupq_n_f32(0.0) }
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32; 16], lane: usize) -> Self {
+        unsafe { vld1q_f32(from[lane..lane + 4].as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut [f32; 16], lane: usize) {
+        unsafe { vst1q_f32(to.cast::<f32>().add(lane), self) }
+    }
+
+    #[inline(always)]
+    fn add_product(self, a: Self, b: Self) -> Self {
+        unsafe { vaddq_f32(self, vmulq_f32(a, b)) }
+    }
+}
+
+impl Floats {
+    /// Lane i plus lanes i + 8, then i + 4.
+    #[inline(always)]
+    fn four(self) -> float32x4_t {
+        let Floats([a, b, c, d]) = self;
+        unsafe { vaddq_f32(vaddq_f32(a, c), vaddq_f32(b, d)) }
+    }
+}
+
+impl Floats16 for Floats {
+    type Register = float32x4_t;
+    const COLUMNS: usize = 4;
+
+    #[inline(always)]
+    fn store(self, to: &mut [f32; 16]) {
+        let Floats([a, b, c, d]) = self;
+        unsafe {
+            a.store(to, 0);
+            b.store(to, 4);
+            c.store(to, 8);
+            d.store(to, 12);
+        }
+    }
+
+    #[inline(always)]
+    fn zero() -> Self {
+        Floats([Register::zero(); 4])
     }
 
     #[inline(always)]
     fn load(from: &[f32; 16]) -> Self {
-        let at = from.as_ptr();
-        unsafe {
-            Floats([vld1q_f32(at), vld1q_f32(at.add(4)), vld1q_f32(at.add(8)), vld1q_f32(at.add(12))])
-        }
+        Floats([
+            Register::load(from, 0),
+            Register::load(from, 4),
+            Register::load(from, 8),
+            Register::load(from, 12),
+        ])
     }
 
     #[inline(always)]
@@ -644,24 +693,37 @@ impl Floats16 for Floats {
     fn add_product(self, a: Self, b: Self) -> Self {
         let (Floats([a0, a1, a2, a3]), Floats([b0, b1, b2, b3])) = (a, b);
         let Floats([c0, c1, c2, c3]) = self;
-        unsafe {
-            Floats([
-                vaddq_f32(c0, vmulq_f32(a0, b0)),
-                vaddq_f32(c1, vmulq_f32(a1, b1)),
-                vaddq_f32(c2, vmulq_f32(a2, b2)),
-                vaddq_f32(c3, vmulq_f32(a3, b3)),
-            ])
-        }
+        Floats([
+            c0.add_product(a0, b0),
+            c1.add_product(a1, b1),
+            c2.add_product(a2, b2),
+            c3.add_product(a3, b3),
+        ])
     }
 
     #[inline(always)]
     fn sum(self) -> f32 {
-        let Floats([a, b, c, d]) = self;
+        let four = self.four();
+        unsafe { vpadds_f32(vadd_f32(vget_low_f32(four), vget_high_f32(four))) }
+    }
+
+    #[inline(always)]
+    fn sum_four([a, b, c, d]: [Self; 4]) -> [f32; 4] {
         unsafe {
-            let four = vaddq_f32(vaddq_f32(a, c), vaddq_f32(b, d));
-            let two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
-            vpadds_f32(two)
+            let sums = vpaddq_f32(two_pairs(a.four(), b.four()), two_pairs(c.four(), d.four()));
+            let mut four = [0.0; 4];
+            vst1q_f32(four.as_mut_ptr(), sums);
+            four
         }
+    }
+}
+
+/// The sums of the halves of both.
+#[inline(always)]
+fn two_pairs(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+    unsafe {
+        let low = vcombine_f32(vget_low_f32(a), vget_low_f32(b));
+        vaddq_f32(low, vcombine_f32(vget_high_f32(a), vget_high_f32(b)))
     }
 }
 
