@@ -36,9 +36,8 @@ impl Format256 for Iq4Xs {
             out.scales[2 * part] = scale;
             out.scales[2 * part + 1] = scale;
         }
-        let packed: [u64; 16] = words(&block[8..]);
-        for (q, packed) in out.q.as_chunks_mut::<4>().0.iter_mut().zip(packed.as_chunks::<2>().0) {
-            *q = nibbles(*packed).map(looked_up);
+        for (part, q) in out.q.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            *q = nibbles(words(&block[8 + 16 * part..])).map(looked_up);
         }
     }
 

@@ -20,8 +20,8 @@ impl Format256 for Q4K {
     #[inline(always)]
     fn unpack(block: &[u8; 144], out: &mut Panel) {
         kscale::unpack(block.first_chunk().unwrap_or(&[0; 16]), out);
-        let packed: [u64; 16] = words(&block[16..]);
-        for (q, packed) in out.q.as_chunks_mut::<8>().0.iter_mut().zip(packed.as_chunks::<4>().0) {
+        for (part, q) in out.q.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            let packed: [u64; 4] = words(&block[16 + 32 * part..]);
             for i in 0..4 {
                 q[i] = packed[i] & bytes(15);
                 q[i + 4] = packed[i] >> 4 & bytes(15);

@@ -21,8 +21,8 @@ impl Format256 for Q5K {
     fn unpack(block: &[u8; 176], out: &mut Panel) {
         kscale::unpack(block.first_chunk().unwrap_or(&[0; 16]), out);
         let mut fifths: [u64; 4] = words(&block[16..]);
-        let packed: [u64; 16] = words(&block[48..]);
-        for (q, packed) in out.q.as_chunks_mut::<8>().0.iter_mut().zip(packed.as_chunks::<4>().0) {
+        for (part, q) in out.q.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            let packed: [u64; 4] = words(&block[48 + 32 * part..]);
             for i in 0..4 {
                 q[i] = packed[i] & bytes(15) | (fifths[i] & bytes(1)) << 4;
                 q[i + 4] = packed[i] >> 4 & bytes(15) | (fifths[i] & bytes(2)) << 3;

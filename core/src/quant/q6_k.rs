@@ -18,16 +18,17 @@ impl Format256 for Q6K {
 
     #[inline(always)]
     fn unpack(block: &[u8; 210], out: &mut Panel) {
-        let (nibbles, uppers): ([u64; 16], [u64; 8]) = (words(&block[..]), words(&block[128..]));
-        for half in 0..2 {
-            let q = &mut out.q[16 * half..16 * half + 16];
-            for i in 0..4 {
-                let (a, b) = (nibbles[8 * half + i], nibbles[8 * half + 4 + i]);
-                let upper = uppers[4 * half + i];
-                q[i] = a & bytes(15) | (upper & bytes(3)) << 4;
-                q[4 + i] = b & bytes(15) | (upper & bytes(12)) << 2;
-                q[8 + i] = a >> 4 & bytes(15) | upper & bytes(48);
-                q[12 + i] = b >> 4 & bytes(15) | (upper >> 2) & bytes(48);
+        for (part, q) in out.q.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            for first in [0, 2] {
+                let (low, high) = (64 * part + 8 * first, 128 + 32 * part + 8 * first);
+                let (a, b): ([u64; 2], [u64; 2]) = (words(&block[low..]), words(&block[low + 32..]));
+                let upper: [u64; 2] = words(&block[high..]);
+                for i in 0..2 {
+                    q[first + i] = a[i] & bytes(15) | (upper[i] & bytes(3)) << 4;
+                    q[first + i + 4] = b[i] & bytes(15) | (upper[i] & bytes(12)) << 2;
+                    q[first + i + 8] = a[i] >> 4 & bytes(15) | upper[i] & bytes(48);
+                    q[first + i + 12] = b[i] >> 4 & bytes(15) | (upper[i] >> 2) & bytes(48);
+                }
             }
         }
         for group in 0..16 {
