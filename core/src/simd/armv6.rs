@@ -18,19 +18,46 @@ pub(super) static KERNELS: Kernels = Kernels {
 
 struct Armv6;
 
-/// `sum` and the products of the lower and of the upper halves.
+/// Adds the dot products of 16 bytes at `v`, and of 16 bytes at `w`, with 16 integers to the sums. Of four bytes the even ones
+/// and the odd ones become halves of a word each, by one instruction; hence the order of the integers. All of it is named
+/// here, because the compiler would take one row after the other and the integers from its stack.
 #[inline(always)]
-fn multiply_add(a: u32, b: u32, mut sum: i32) -> i32 {
-    // Not `pure`: then the compiler keeps their order, and with it two rows take each word of activations in turn.
-    // SAFETY: the kernels are chosen for a CPU that has the instruction; it touches registers only, and besides the result
-    // the flag of overflow, which nobody asks for.
+fn sixteen(v: &[u64; 2], w: &[u64; 2], x: &[u64; 4], [mut first, mut second]: [i32; 2]) -> [i32; 2] {
+    macro_rules! four {
+        ($weights:literal, $integers:literal) => {
+            concat!(
+                "ldr {a}, [{v}, #",
+                $weights,
+                "]\n",
+                "ldr {b}, [{w}, #",
+                $weights,
+                "]\n",
+                "ldrd r4, r5, [{x}, #",
+                $integers,
+                "]\n",
+                "uxtb16 {t}, {a}\n",
+                "smlad {first}, {t}, r4, {first}\n",
+                "uxtb16 {t}, {b}\n",
+                "smlad {second}, {t}, r4, {second}\n",
+                "uxtb16 {t}, {a}, ror #8\n",
+                "smlad {first}, {t}, r5, {first}\n",
+                "uxtb16 {t}, {b}, ror #8\n",
+                "smlad {second}, {t}, r5, {second}\n",
+            )
+        };
+    }
+    // SAFETY: the kernels are chosen for a CPU that has the instructions; what they read is borrowed here, words of 64 bits
+    // from even addresses of such; they write registers and flags only.
     unsafe {
         core::arch::asm!(
-            "smlad {sum}, {a}, {b}, {sum}", sum = inlateout(reg) sum, a = in(reg) a, b = in(reg) b,
-            options(nomem, nostack),
+            four!(0, 0), four!(4, 8), four!(8, 16), four!(12, 24),
+            v = in(reg) v, w = in(reg) w, x = in(reg) x,
+            first = inout(reg) first, second = inout(reg) second,
+            a = out(reg) _, b = out(reg) _, t = out(reg) _, out("r4") _, out("r5") _,
+            options(readonly, nostack),
         );
     }
-    sum
+    [first, second]
 }
 
 impl Dots<2> for Armv6 {
@@ -43,21 +70,14 @@ impl Dots<2> for Armv6 {
         x.fields()
     }
 
-    /// Of four bytes the even ones and the odd ones become halves of a word each, by one instruction; hence the order of the
-    /// activations.
     #[inline(always)]
     fn wide<const WORDS: usize>(weights: [&[u64; WORDS]; 2], x: &[u64]) -> [i32; 2] {
-        let [mut first, mut second] = [0; 2];
-        for (i, &[a, b]) in x.as_chunks::<2>().0.iter().enumerate().take(WORDS) {
-            let [v, w] = [weights[0][i], weights[1][i]];
-            for (v, w, x) in [(v as u32, w as u32, a), ((v >> 32) as u32, (w >> 32) as u32, b)] {
-                first = multiply_add(v & 0x00FF_00FF, x as u32, first);
-                second = multiply_add(w & 0x00FF_00FF, x as u32, second);
-                first = multiply_add(v >> 8 & 0x00FF_00FF, (x >> 32) as u32, first);
-                second = multiply_add(w >> 8 & 0x00FF_00FF, (x >> 32) as u32, second);
-            }
+        let mut sums = [0; 2];
+        let weights = weights[0].as_chunks().0.iter().zip(weights[1].as_chunks().0);
+        for ((v, w), x) in weights.zip(x.as_chunks().0) {
+            sums = sixteen(v, w, x, sums);
         }
-        [first, second]
+        sums
     }
 
     #[inline(always)]
