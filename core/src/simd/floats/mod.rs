@@ -13,10 +13,12 @@
 mod blocks;
 #[cfg(all(feature = "vectors", target_arch = "aarch64"))]
 pub(super) mod neon;
+mod planes;
 #[cfg(all(feature = "vectors", target_arch = "x86_64"))]
 pub(super) mod x86;
 
 use super::portable::{LANES, half_to_f32, sum_lanes};
+use crate::activations::Part;
 use crate::kv::{BLOCK, Rows};
 use crate::ops::exp;
 
@@ -64,6 +66,8 @@ pub struct Floats {
         end: usize,
         out: &mut [&mut [f32]],
     ),
+    /// Makes planes of bytes of activations.
+    pub fill: fn(part: &mut Part<'_>),
 }
 
 /// Some floats side by side.
@@ -111,6 +115,22 @@ trait Register: Copy {
     fn mul(self, other: Self) -> Self;
     /// `self` where it is greater than `other`, else `other`: also where one of them is no number.
     fn greater(self, other: Self) -> Self;
+    /// `self` where it is less than `other`, else `other`: also where one of them is no number.
+    fn less(self, other: Self) -> Self;
+    /// The largest, if all are numbers.
+    fn largest(self) -> f32;
+    /// Writes the lowest byte of each float.
+    ///
+    /// # Safety
+    ///
+    /// [`LEN`](Self::LEN) bytes can be written.
+    unsafe fn store_bytes(self, to: *mut i8);
+    /// The sum of 16 bytes.
+    ///
+    /// # Safety
+    ///
+    /// They can be read.
+    unsafe fn sum_bytes(from: *const i8) -> i16;
 }
 
 /// Sixteen lanes; as many of the registers as they take are used, the first ones.
@@ -285,6 +305,7 @@ macro_rules! table {
                 [$($features)?] blocks::accumulate::<$register>, weights: &[[f32; BLOCK]],
                 values: Rows<'_>, next: Rows<'_>, first: usize, end: usize, out: &mut [&mut [f32]]
             ),
+            fill: entry!([$($features)?] planes::fill::<$register>, part: &mut Part<'_>),
         };
     };
 }
@@ -366,6 +387,43 @@ impl Register for Four {
             if c > g { c } else { g },
             if d > h { d } else { h },
         ])
+    }
+
+    #[inline(always)]
+    fn less(self, other: Self) -> Self {
+        let (Four([a, b, c, d]), Four([e, f, g, h])) = (self, other);
+        Four([
+            if a < e { a } else { e },
+            if b < f { b } else { f },
+            if c < g { c } else { g },
+            if d < h { d } else { h },
+        ])
+    }
+
+    #[inline(always)]
+    fn largest(self) -> f32 {
+        let Four([a, b, c, d]) = self;
+        let (a, b) = (if a > c { a } else { c }, if b > d { b } else { d });
+        if a > b { a } else { b }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut i8) {
+        let Four([a, b, c, d]) = self;
+        let bytes = [a.to_bits() as i8, b.to_bits() as i8, c.to_bits() as i8, d.to_bits() as i8];
+        // SAFETY: the caller's promise.
+        unsafe { to.cast::<[i8; 4]>().write_unaligned(bytes) };
+    }
+
+    #[inline(always)]
+    unsafe fn sum_bytes(from: *const i8) -> i16 {
+        // SAFETY: the caller's promise.
+        let bytes = unsafe { from.cast::<[i8; 16]>().read_unaligned() };
+        let mut sum = 0;
+        for byte in bytes {
+            sum += i16::from(byte);
+        }
+        sum
     }
 }
 
