@@ -42,6 +42,8 @@ pub struct Floats {
     pub rotate_neighbours: fn(x: &mut [[f32; 2]], cos: &[f32], sin: &[f32]),
     /// Rounds to half precision, to nearest, ties to even.
     pub to_half: fn(x: &[f32], bits: &mut [u16]),
+    /// The values of half-precision floats, exactly.
+    pub to_single: fn(bits: &[u16], x: &mut [f32]),
     /// (query · key) · scale for up to [`QUERIES`] queries and the first `count` keys of a block, or a few more; the
     /// products are summed in 16 lanes. `keys` are `[element][position]`. Queries of another length than the keys' get no
     /// score. `next` is what is read after the keys.
@@ -186,6 +188,16 @@ impl<R: Register> Sixteen<R> {
         }
         self
     }
+
+    /// The largest, if all are numbers.
+    #[inline(always)]
+    fn largest(self) -> f32 {
+        let mut largest = self.0[0];
+        for x in self.0.into_iter().take(LANES / R::LEN) {
+            largest = x.greater(largest);
+        }
+        largest.largest()
+    }
 }
 
 #[inline(always)]
@@ -261,6 +273,22 @@ fn to_half<R: Register>(x: &[f32], bits: &mut [u16]) {
     }
 }
 
+#[inline(always)]
+fn to_single<R: Register>(bits: &[u16], x: &mut [f32]) {
+    let len = x.len().min(bits.len());
+    let (x, bits) = (&mut x[..len], &bits[..len]);
+    let mut i = 0;
+    while i + R::LEN <= len {
+        // SAFETY: both have `len` elements.
+        unsafe { R::load_half(bits.as_ptr().add(i)).store(x.as_mut_ptr().add(i)) };
+        i += R::LEN;
+    }
+    while i < len {
+        x[i] = half_to_f32(bits[i]);
+        i += 1;
+    }
+}
+
 /// Half-precision bits of a float, rounded to nearest, ties to even; without a branch, so that loops can be vectorised.
 #[inline(always)]
 fn f32_to_half(x: f32) -> u16 {
@@ -293,6 +321,7 @@ macro_rules! table {
                 [$($features)?] rotate_neighbours, x: &mut [[f32; 2]], cos: &[f32], sin: &[f32]
             ),
             to_half: entry!([$($features)?] to_half::<$register>, x: &[f32], bits: &mut [u16]),
+            to_single: entry!([$($features)?] to_single::<$register>, bits: &[u16], x: &mut [f32]),
             scores: entry!(
                 [$($features)?] blocks::scores::<$register>, queries: &[&[f32]], keys: Rows<'_>,
                 next: Rows<'_>, count: usize, scale: f32, scores: &mut [[f32; BLOCK]; QUERIES]
