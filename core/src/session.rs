@@ -26,7 +26,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { context: None, batch: 64, kv: None }
+        Limits { context: None, batch: 128, kv: None }
     }
 }
 
