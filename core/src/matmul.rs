@@ -176,8 +176,10 @@ fn multiply_rows(window: &Window<'_>, x: &Activations, rows: &mut Tile<'_>) {
             (window.kernel)(format, weights, row_bytes, x, columns.clone(), results);
             for (column, results) in columns.zip(results.as_chunks::<TILE_ROWS>().0) {
                 let y = rows.column(column).get_mut(tile * TILE_ROWS..).unwrap_or_default();
-                // A copy of a length that is not known here stores whole registers.
-                y[..count].copy_from_slice(&results[..count]);
+                match y.first_chunk_mut() {
+                    Some(y) if count == TILE_ROWS => *y = *results,
+                    _ => y.iter_mut().zip(&results[..count]).for_each(|(y, result)| *y = *result),
+                }
             }
         }
     }
