@@ -124,7 +124,7 @@ static OPTIONS: &[Spec] = &[
         |o, v| { o.limits.context = Some(number(v, 1, 1 << 26)?); Some(()) }),
     option(Some(b'j'), "threads", Some("N"), COMPUTE, "threads [physical cores that the process may use]",
         |o, v| { o.threads = Some(number(v, 1, 256)?); Some(()) }),
-    option(None, "batch", Some("N"), COMPUTE, "tokens that go through the weights together [64]",
+    option(None, "batch", Some("N"), COMPUTE, "tokens that go through the weights together [128]",
         |o, v| { o.limits.batch = number(v, 1, 4096)?; Some(()) }),
     option(None, "kv", Some("TYPE"), COMPUTE, "cache keys and values as f16 or f32 [f16; f32 for F32 models]",
         |o, v| { o.limits.kv = Some(kv_type(v)?); Some(()) }),

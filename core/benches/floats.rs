@@ -4,6 +4,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use picolm_core::activations::{Activations, Kind};
 use picolm_core::attention::{Attention, attend};
 use picolm_core::kv::{KvCache, KvType};
 use picolm_core::platform::{CpuFeatures, SingleThread};
@@ -42,6 +43,23 @@ fn attention(criterion: &mut Criterion) {
             };
             group.bench_function(format!("{tokens} at {before}/{}", kernels.name()), |bencher| {
                 bencher.iter(|| attend(&attention, &SingleThread, black_box(&queries), &mut out));
+            });
+        }
+    }
+}
+
+/// A token's inputs of a product.
+fn prepare(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("prepare");
+    let (x, mut prepared) = (numbers(HIDDEN), Activations::default());
+    for kernels in runnable(CpuFeatures::detect()) {
+        for (name, kind, wide) in
+            [("Q32", Kind::Q32, 1), ("Q256", Kind::Q256, 0), ("Q256 wide", Kind::Q256, 1)]
+        {
+            group.bench_function(format!("{name}/{}", kernels.name()), |bencher| {
+                bencher.iter(|| {
+                    kernels.prepare(&mut prepared, kind, HIDDEN, black_box(&x), wide, &SingleThread)
+                });
             });
         }
     }
@@ -102,5 +120,5 @@ fn numbers(len: usize) -> Vec<f32> {
     (0..len).map(|i| (i * 7919 % 1999) as f32 / 1000.0 - 1.0).collect()
 }
 
-criterion_group!(benches, attention, elements);
+criterion_group!(benches, attention, prepare, elements);
 criterion_main!(benches);

@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use picolm_core::activations::Activations;
-use picolm_core::platform::CpuFeatures;
+use picolm_core::platform::{CpuFeatures, SingleThread};
 use picolm_core::quant::FORMATS;
 use picolm_core::simd::{TILE_ROWS, runnable};
 
@@ -68,7 +68,9 @@ fn vectors(
 ) -> Activations {
     let x: Vec<f32> = (0..COLUMNS * count).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
     let mut prepared = Activations::default();
-    kernels.prepare(&mut prepared, format.activations(), COLUMNS, &x, 0).expect("memory for a batch");
+    kernels
+        .prepare(&mut prepared, format.activations(), COLUMNS, &x, 0, &SingleThread)
+        .expect("memory for a batch");
     prepared
 }
 

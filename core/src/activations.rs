@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 
 use crate::error::SessionError;
+use crate::platform::Threads;
+use crate::simd::tiles::each;
 
 /// How a vector is prepared for a format's dot product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,15 +17,26 @@ pub enum Kind {
     Q256,
 }
 
+impl Kind {
+    /// Elements of a block.
+    const fn block(self) -> usize {
+        match self {
+            Kind::Float => 1,
+            Kind::Q32 => 32,
+            Kind::Q256 => 256,
+        }
+    }
+}
+
 /// Largest integer of 7 bits.
-const NARROW: f32 = 127.0;
+pub(crate) const NARROW: f32 = 127.0;
 /// Largest integer of 15 bits: 255·127 + 127, so that it splits into two parts of 7 bits for 8-bit dot products.
-const WIDE: f32 = 32512.0;
+pub(crate) const WIDE: f32 = 32512.0;
 /// Steps inside a superblock go from 1 to this, so that sixteen groups of the largest products fit 32 bits.
 const STEPS: f32 = 15.0;
 
 /// How the integers lie in memory: kernels say which they take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Layout {
     /// Vector after vector, in words.
     Words,
@@ -31,8 +44,9 @@ pub enum Layout {
     Halves,
     /// Vector after vector, as words of 64 bits for multiplications that add up products: see [`fields`].
     Fields,
-    /// Block after block, in each the batch's vectors; integers of 15 bits as 255·high + low, two planes of bytes.
-    Planes,
+    /// Block after block, in each the batch's vectors; integers of 15 bits as 255·high + low, two planes of bytes; the
+    /// function makes them.
+    Planes(fn(&mut Part<'_>)),
 }
 
 /// A batch of vectors, prepared.
@@ -83,7 +97,6 @@ impl Activations {
     /// # Errors
     ///
     /// [`SessionError::OutOfMemory`].
-    #[inline(always)]
     pub fn prepare(
         &mut self,
         kind: Kind,
@@ -91,6 +104,7 @@ impl Activations {
         len: usize,
         x: &[f32],
         wide_tokens: usize,
+        threads: &dyn Threads,
     ) -> Result<(), SessionError> {
         self.len = len.max(1);
         self.tokens = x.len() / self.len;
@@ -104,13 +118,18 @@ impl Activations {
                 room(&mut self.floats, x.len())?;
                 self.floats.extend_from_slice(x);
             }
-            (_, Layout::Planes) => self.prepare_planes(kind, x)?,
+            (_, Layout::Planes(fill)) => {
+                let (wide, narrow) = x.split_at(self.wide_tokens * self.len);
+                for ((planes, x), n) in self.planes.iter_mut().zip([narrow, wide]).zip(1..) {
+                    planes.reserve(kind, n, x, self.len)?;
+                    planes.fill(kind, n, x, self.len, fill, threads);
+                }
+            }
             _ => self.prepare_vectors(kind, layout, x)?,
         }
         Ok(())
     }
 
-    #[inline(always)]
     fn prepare_vectors(&mut self, kind: Kind, layout: Layout, x: &[f32]) -> Result<(), SessionError> {
         self.reserve_vectors(kind, layout)?;
         for (token, vector) in x.chunks_exact(self.len).enumerate() {
@@ -121,23 +140,6 @@ impl Activations {
             }
         }
         Ok(())
-    }
-
-    #[inline(always)]
-    fn prepare_planes(&mut self, kind: Kind, x: &[f32]) -> Result<(), SessionError> {
-        let (wide, narrow) = x.split_at(self.wide_tokens * self.len);
-        let [one, two] = &mut self.planes;
-        match kind {
-            Kind::Float => Ok(()),
-            Kind::Q32 => {
-                one.clear();
-                two.fill32(wide, self.len)
-            }
-            Kind::Q256 => {
-                one.fill256::<1>(narrow, self.len)?;
-                two.fill256::<2>(wide, self.len)
-            }
-        }
     }
 
     /// Elements of a vector.
@@ -216,7 +218,7 @@ impl Activations {
         let only = |wanted: Kind, len: usize| if kind == wanted { len } else { 0 };
         let wide = self.wide_tokens * self.len;
         let (words, fields) = match layout {
-            Layout::Words | Layout::Planes => (all, 0),
+            Layout::Words | Layout::Planes(_) => (all, 0),
             Layout::Halves => (0, all / 4),
             Layout::Fields => (0, wide / 2 + (all - wide) / 4),
         };
@@ -229,7 +231,8 @@ impl Activations {
 
     fn push32(&mut self, layout: Layout, vector: &[f32]) {
         for block in vector.as_chunks::<32>().0 {
-            let (q, scale) = quantize32(block);
+            let (factor, scale) = scale32(magnitude(block));
+            let q = round_all(block, factor, WIDE);
             self.push(layout, &q, true);
             self.sums.push(q.iter().sum());
             self.scales.push(scale);
@@ -239,21 +242,26 @@ impl Activations {
     fn push256(&mut self, layout: Layout, vector: &[f32], wide: bool) {
         for block in vector.as_chunks::<256>().0 {
             let range = if wide { WIDE } else { NARROW };
-            let largest = magnitude(block);
-            for part in block.as_chunks::<32>().0 {
-                let (q, step) = quantize_part(part, largest, range);
+            let mut maxima = [0.0; 8];
+            for (max, part) in maxima.iter_mut().zip(block.as_chunks::<32>().0) {
+                *max = magnitude(part);
+            }
+            let steps = Steps::new(&maxima, range);
+            let parts = block.as_chunks::<32>().0.iter().zip(steps.factors).zip(steps.steps);
+            for ((part, factor), step) in parts {
+                let q = round_all(part, factor, range);
                 self.push(layout, &q, wide);
                 let sums = q.as_chunks::<16>().0.iter().map(|group| group.iter().sum::<i32>());
                 self.sums.extend(sums.map(|sum| i32::from(step) * sum));
-                self.steps.push(step);
             }
-            self.scales.push(largest / (STEPS * range));
+            self.steps.extend(steps.steps.map(|step| step as u8));
+            self.scales.push(steps.scale);
         }
     }
 
     fn push(&mut self, layout: Layout, q: &[i32; 32], wide: bool) {
         match layout {
-            Layout::Words | Layout::Planes => self.words.extend_from_slice(&q.map(|q| q as i16)),
+            Layout::Words | Layout::Planes(_) => self.words.extend_from_slice(&q.map(|q| q as i16)),
             Layout::Halves => {
                 let half = |q: i32, place: u32| u64::from(q as u16) << (16 * place);
                 let fours = q.as_chunks::<4>().0.iter();
@@ -282,11 +290,36 @@ fn fields<const N: usize, const WORDS: usize>(q: &[i32; 8]) -> [u64; WORDS] {
     })
 }
 
-impl Planes {
-    fn clear(&mut self) {
-        self.tokens = 0;
-    }
+/// Parts that planes are filled in: enough for threads of unlike speed to finish together.
+const PARTS: usize = 32;
 
+/// Blocks of vectors that follow each other in planes, to be filled by one thread.
+#[derive(Debug)]
+pub struct Part<'p> {
+    pub(crate) kind: Kind,
+    /// Number of planes.
+    pub(crate) n: usize,
+    pub(crate) source: Source<'p>,
+    pub(crate) bytes: &'p mut [i8],
+    pub(crate) sums16: &'p mut [[i16; 16]],
+    pub(crate) steps: &'p mut [[[i16; 4]; 8]],
+    pub(crate) sums: &'p mut [i32],
+    pub(crate) scales: &'p mut [f32],
+}
+
+/// What a part is filled from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'p> {
+    /// All vectors, of `len` elements each, and their number.
+    x: &'p [f32],
+    len: usize,
+    tokens: usize,
+    /// The vector whose block comes next, and where its blocks of that index start.
+    token: usize,
+    start: usize,
+}
+
+impl Planes {
     fn taken(&self) -> usize {
         self.bytes.capacity()
             + 4 * (self.scales.capacity() + self.sums.capacity())
@@ -294,114 +327,108 @@ impl Planes {
             + size_of::<[[i16; 4]; 8]>() * self.steps.capacity()
     }
 
-    #[inline(always)]
-    fn fill32(&mut self, x: &[f32], len: usize) -> Result<(), SessionError> {
-        let (tokens, blocks) = (x.len() / len, len / 32);
-        self.tokens = tokens;
-        set_len(&mut self.bytes, 2 * 32 * blocks * tokens)?;
-        set_len(&mut self.scales, blocks * tokens)?;
-        set_len(&mut self.sums, blocks * tokens)?;
-        let bytes = self.bytes.as_chunks_mut::<64>().0;
-        for (token, vector) in x.chunks_exact(len).enumerate() {
-            for (b, block) in vector.as_chunks::<32>().0.iter().enumerate() {
-                let place = b * tokens + token;
-                let (q, scale) = quantize32(block);
-                for (out, &q) in bytes[place].as_chunks_mut::<32>().0.iter_mut().zip(&split(&q)) {
-                    *out = q;
+    /// Makes room for vectors of `n` planes; what is there is to be overwritten.
+    fn reserve(&mut self, kind: Kind, n: usize, x: &[f32], len: usize) -> Result<(), SessionError> {
+        let places = x.len() / kind.block();
+        self.tokens = x.len() / len;
+        grow(&mut self.bytes, n * x.len())?;
+        grow(&mut self.scales, places)?;
+        if kind == Kind::Q256 {
+            grow(&mut self.sums16, n * places)?;
+            grow(&mut self.steps, places)
+        } else {
+            grow(&mut self.sums, places)
+        }
+    }
+
+    /// Fills what [`reserve`](Self::reserve) made room for: a single vector at once, more of them in parts.
+    fn fill(
+        &mut self,
+        kind: Kind,
+        n: usize,
+        x: &[f32],
+        len: usize,
+        fill: fn(&mut Part<'_>),
+        threads: &dyn Threads,
+    ) {
+        let (places, tokens) = (x.len() / kind.block(), self.tokens);
+        let size = if tokens > 1 { places.div_ceil(PARTS) } else { places.max(1) };
+        let (mut bytes, mut scales) = (&mut *self.bytes, &mut *self.scales);
+        let (mut sums16, mut steps, mut sums) = (&mut *self.sums16, &mut *self.steps, &mut *self.sums);
+        let mut parts: heapless::Vec<Part<'_>, PARTS> = (0..places)
+            .step_by(size.max(1))
+            .map(|first| {
+                let count = size.min(places - first);
+                let (count32, count256) = if kind == Kind::Q256 { (0, count) } else { (count, 0) };
+                Part {
+                    kind,
+                    n,
+                    source: Source {
+                        x,
+                        len,
+                        tokens,
+                        token: first % tokens,
+                        start: first / tokens * kind.block(),
+                    },
+                    bytes: cut(&mut bytes, n * count * kind.block()),
+                    sums16: cut(&mut sums16, n * count256),
+                    steps: cut(&mut steps, count256),
+                    sums: cut(&mut sums, count32),
+                    scales: cut(&mut scales, count),
                 }
-                self.sums[place] = q.iter().sum();
-                self.scales[place] = scale;
-            }
-        }
-        Ok(())
+            })
+            .collect();
+        each(threads, &mut parts, fill);
     }
+}
 
-    /// `N` planes: 1 for 7 bits, 2 for 15.
+impl<'p> Source<'p> {
+    /// The next block, which there must be: of the next vector, or the first one's block after that.
     #[inline(always)]
-    fn fill256<const N: usize>(&mut self, x: &[f32], len: usize) -> Result<(), SessionError> {
-        let (tokens, blocks) = (x.len() / len, len / 256);
-        self.tokens = tokens;
-        set_len(&mut self.bytes, N * 256 * blocks * tokens)?;
-        set_len(&mut self.sums16, N * blocks * tokens)?;
-        set_len(&mut self.steps, blocks * tokens)?;
-        set_len(&mut self.scales, blocks * tokens)?;
-        let bytes = self.bytes.as_chunks_mut::<256>().0;
-        let range = if N == 2 { WIDE } else { NARROW };
-        for (token, vector) in x.chunks_exact(len).enumerate() {
-            for (b, block) in vector.as_chunks::<256>().0.iter().enumerate() {
-                let place = b * tokens + token;
-                let largest = magnitude(block);
-                for (p, part) in block.as_chunks::<32>().0.iter().enumerate() {
-                    let (q, step) = quantize_part(part, largest, range);
-                    let step = i16::from(step);
-                    self.steps[place][p] = [step, 0, 0, step];
-                    let planes = if N == 2 { split(&q) } else { [narrow(&q), [0; 32]] };
-                    for (plane, q) in planes.iter().take(N).enumerate() {
-                        bytes[place * N + plane].as_chunks_mut::<32>().0[p] = *q;
-                        let [first, second] = sums_of_halves(q);
-                        let sums = &mut self.sums16[place * N + plane];
-                        (sums[2 * p], sums[2 * p + 1]) = (step * first, step * second);
-                    }
-                }
-                self.scales[place] = largest / (STEPS * range);
-            }
+    pub(crate) fn next<const SIZE: usize>(&mut self) -> &'p [f32; SIZE] {
+        let start = self.token * self.len + self.start;
+        self.token += 1;
+        if self.token == self.tokens {
+            (self.token, self.start) = (0, self.start + SIZE);
         }
-        Ok(())
+        &self.x[start..].as_chunks().0[0]
     }
 }
 
-/// A block of 32 as integers of 15 bits and their scale.
+/// What a block of 32 with this largest magnitude is multiplied with for 15 bits, and its scale.
 #[inline(always)]
-fn quantize32(block: &[f32; 32]) -> ([i32; 32], f32) {
-    let largest = magnitude(block);
-    let inverse = if largest > 0.0 { WIDE / largest } else { 0.0 };
-    (round_all(block, inverse, WIDE), largest / WIDE)
+pub(crate) fn scale32(largest: f32) -> (f32, f32) {
+    (if largest > 0.0 { WIDE / largest } else { 0.0 }, largest / WIDE)
 }
 
-/// Thirty-two elements of a superblock whose largest magnitude is `largest`, as integers up to `range` and their step.
-#[inline(always)]
-fn quantize_part(part: &[f32; 32], largest: f32, range: f32) -> ([i32; 32], u8) {
-    let inverse = if largest > 0.0 { STEPS / largest } else { 0.0 };
-    let step = steps(magnitude(part) * inverse);
-    let factor = if largest > 0.0 { STEPS * range / largest / f32::from(step) } else { 0.0 };
-    (round_all(part, factor, range), step)
+/// How the integers of a superblock are scaled.
+pub(crate) struct Steps {
+    /// The step of each 32 elements.
+    pub(crate) steps: [i16; 8],
+    /// What the elements are multiplied with.
+    pub(crate) factors: [f32; 8],
+    /// The superblock's scale.
+    pub(crate) scale: f32,
 }
 
-/// Integers of 7 bits as bytes.
-#[inline(always)]
-fn narrow(q: &[i32; 32]) -> [i8; 32] {
-    let mut bytes = [0; 32];
-    for i in 0..32 {
-        bytes[i] = q[i] as i8;
-    }
-    bytes
-}
-
-/// The sums of the first and the last 16: side by side, by halves.
-#[inline(always)]
-fn sums_of_halves(q: &[i8; 32]) -> [i16; 2] {
-    let mut lanes = q.map(i16::from);
-    let mut half = 8;
-    while half > 0 {
-        for i in 0..half {
-            lanes[i] += lanes[i + half];
-            lanes[16 + i] += lanes[16 + i + half];
+impl Steps {
+    /// For integers up to `range`, of the largest magnitude of each 32 elements.
+    #[inline(always)]
+    pub(crate) fn new(maxima: &[f32; 8], range: f32) -> Self {
+        let mut largest = 0.0;
+        for &max in maxima {
+            largest = if max > largest { max } else { largest };
         }
-        half /= 2;
+        let [ratio, factor] =
+            if largest > 0.0 { [STEPS / largest, STEPS * range / largest] } else { [0.0; 2] };
+        let (mut steps, mut factors) = ([0; 8], [0.0; 8]);
+        for p in 0..8 {
+            let step = step(maxima[p] * ratio);
+            factors[p] = factor / step as f32;
+            steps[p] = step as i16;
+        }
+        Steps { steps, factors, scale: largest / (STEPS * range) }
     }
-    [lanes[0], lanes[16]]
-}
-
-/// Integers q of 15 bits as 255·high + low, both from −127 to 127: 255 is odd, so the nearest multiple is never in doubt.
-#[inline(always)]
-fn split(q: &[i32; 32]) -> [[i8; 32]; 2] {
-    let (mut high, mut low) = ([0; 32], [0; 32]);
-    for i in 0..32 {
-        let nearest = to_integer(q[i] as f32 * (1.0 / 255.0));
-        high[i] = nearest as i8;
-        low[i] = (q[i] - 255 * nearest) as i8;
-    }
-    [high, low]
 }
 
 /// Empties `vec` and makes room for `len` elements.
@@ -410,13 +437,18 @@ fn room<T>(vec: &mut Vec<T>, len: usize) -> Result<(), SessionError> {
     vec.try_reserve_exact(len).map_err(|_| SessionError::OutOfMemory { bytes: len * size_of::<T>() })
 }
 
-/// Makes `vec` as long as said; what it holds is to be overwritten.
-fn set_len<T: Clone + Default>(vec: &mut Vec<T>, len: usize) -> Result<(), SessionError> {
+/// Makes `vec` at least as long as said.
+fn grow<T: Clone + Default>(vec: &mut Vec<T>, len: usize) -> Result<(), SessionError> {
+    let more = len.saturating_sub(vec.len());
     let bytes = len * size_of::<T>();
-    vec.try_reserve_exact(len.saturating_sub(vec.len()))
-        .map_err(|_| SessionError::OutOfMemory { bytes })?;
-    vec.resize(len, T::default());
+    vec.try_reserve_exact(more).map_err(|_| SessionError::OutOfMemory { bytes })?;
+    vec.resize(vec.len() + more, T::default());
     Ok(())
+}
+
+/// Takes the first `len` elements away.
+fn cut<'p, T>(slice: &mut &'p mut [T], len: usize) -> &'p mut [T] {
+    slice.split_off_mut(..len).unwrap_or_default()
 }
 
 /// The `index`th part of `len` elements; empty beyond the end.
@@ -446,10 +478,11 @@ fn magnitude(block: &[f32]) -> f32 {
 
 /// The smallest whole number from 1 to 15 that is at least `ratio`.
 #[inline(always)]
-fn steps(ratio: f32) -> u8 {
-    let floor = ratio as u8;
-    let step = if f32::from(floor) < ratio { floor + 1 } else { floor };
-    step.clamp(1, STEPS as u8)
+fn step(ratio: f32) -> i32 {
+    let ratio = if ratio > 1.0 { ratio } else { 1.0 };
+    let ratio = if ratio < STEPS { ratio } else { STEPS };
+    let nearest = to_integer(ratio);
+    if (nearest as f32) < ratio { nearest + 1 } else { nearest }
 }
 
 /// Each element times `factor`, to the nearest whole number, at most `range`; what is no number becomes 0.
@@ -477,34 +510,24 @@ fn to_integer(x: f32) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::SingleThread;
 
     #[test]
     fn steps_round_up() {
-        assert_eq!(steps(0.0), 1);
-        assert_eq!(steps(1.0), 1);
-        assert_eq!(steps(1.01), 2);
-        assert_eq!(steps(15.0), 15);
-        assert_eq!(steps(15.001), 15);
-        assert_eq!(steps(f32::NAN), 1);
-    }
-
-    #[test]
-    fn every_integer_of_15_bits_splits() {
-        for first in (-32512..=32512).step_by(32) {
-            let q = core::array::from_fn(|i| (first + i as i32).min(32512));
-            let [high, low] = split(&q);
-            for i in 0..32 {
-                assert_eq!(255 * i32::from(high[i]) + i32::from(low[i]), q[i]);
-                assert!(high[i] != -128 && low[i] != -128);
-            }
-        }
+        assert_eq!(step(0.0), 1);
+        assert_eq!(step(1.0), 1);
+        assert_eq!(step(1.01), 2);
+        assert_eq!(step(15.0), 15);
+        assert_eq!(step(15.001), 15);
+        assert_eq!(step(f32::NAN), 1);
+        assert_eq!(step(f32::INFINITY), 15);
     }
 
     #[test]
     fn a_zero_vector_stays_zero() {
         let mut x = Activations::default();
         for (kind, layout) in [Kind::Q32, Kind::Q256].into_iter().zip([Layout::Words, Layout::Fields]) {
-            x.prepare(kind, layout, 256, &[0.0; 512], 1).unwrap();
+            x.prepare(kind, layout, 256, &[0.0; 512], 1, &SingleThread).unwrap();
             assert_eq!(x.tokens(), 2);
             assert!(x.words.iter().all(|&q| q == 0) && x.fields.iter().all(|&q| q == 0));
             assert!(x.scales.iter().all(|&scale| scale == 0.0));
@@ -529,7 +552,7 @@ mod tests {
     fn a_vector_is_restored_within_half_a_step_of_15_bits() {
         let vector: Vec<f32> = (0..256).map(|i| libm::sinf(i as f32) * 3.0).collect();
         let mut x = Activations::default();
-        x.prepare(Kind::Q32, Layout::Words, 256, &vector, 1).unwrap();
+        x.prepare(Kind::Q32, Layout::Words, 256, &vector, 1, &SingleThread).unwrap();
         let (scales, _) = x.blocks32(0);
         for (i, &expected) in vector.iter().enumerate() {
             let value = f32::from(x.words()[i]) * scales[i / 32];

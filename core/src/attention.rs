@@ -3,7 +3,7 @@
 //! One thread computes some tokens with some of the query heads that share a key head, so no sum crosses threads and a
 //! block of keys and values is read once for all of them. Order of operations: docs/arithmetic.md.
 
-use crate::kv::{BLOCK, KvCache};
+use crate::kv::{BLOCK, KvCache, Rows};
 use crate::ops::exp;
 use crate::platform::Threads;
 use crate::simd::floats::{Floats, QUERIES};
@@ -12,8 +12,11 @@ use crate::simd::tiles::{Tile, Tiles};
 /// Most query heads that may share a key head.
 pub const MAX_GROUP: usize = 128;
 
-/// Queries that one thread takes, where the batch has them: enough that reading a block from a far cache is no matter.
-const UNIT: usize = 16;
+/// Queries that one thread takes, where the batch has them: enough that reading and converting a block is no matter.
+const UNIT: usize = 32;
+
+/// Elements of a block that are converted once for many queries; of longer heads each few queries convert their own.
+const WIDENED: usize = 128 * BLOCK;
 
 /// What stays the same for a batch.
 #[derive(Debug, Clone, Copy)]
@@ -38,15 +41,29 @@ pub fn attend(attention: &Attention<'_>, threads: &dyn Threads, queries: &[f32],
     let (key_heads, group) = (attention.cache.heads(), attention.group);
     let row = key_heads * group * attention.cache.head_dim();
     // A whole group reads its keys and values once. Of one token there may be too few groups for the threads to share.
-    let uneven = out.len() == row && key_heads % threads.count() != 0;
+    let single = out.len() == row;
+    let uneven = single && key_heads % threads.count() != 0;
     let heads = if uneven { part_of(group) } else { group };
     let tiles = Tiles::new(out, row, 0..row, heads * attention.cache.head_dim());
     let tiles = tiles.with_columns(UNIT / heads);
-    threads.run(&|_| {
-        while let Some(mut tile) = tiles.take() {
-            attend_unit(attention, queries, row, &mut tile);
-        }
-    });
+    if single {
+        threads.run(&|_| attend_units::<0>(attention, queries, row, &tiles));
+    } else {
+        threads.run(&|_| attend_units::<WIDENED>(attention, queries, row, &tiles));
+    }
+}
+
+/// What one thread takes of the tiles, with room to widen so many elements of a block.
+fn attend_units<const WIDE: usize>(
+    attention: &Attention<'_>,
+    queries: &[f32],
+    row: usize,
+    tiles: &Tiles<'_>,
+) {
+    let mut work = Work { rows: [0.0; WIDE], scores: [[[0.0; BLOCK]; QUERIES]; UNIT / QUERIES] };
+    while let Some(mut tile) = tiles.take() {
+        attend_unit(attention, queries, row, &mut tile, &mut work);
+    }
 }
 
 /// Query heads of a part of a group: with fewer than the kernels take at once, keys would be converted more often.
@@ -65,8 +82,22 @@ struct Query<'q> {
     sum: f32,
 }
 
+/// What a thread works with.
+struct Work<const WIDE: usize> {
+    /// Keys or values of a block in single precision.
+    rows: [f32; WIDE],
+    /// Scores, then weights, of a block's positions.
+    scores: [[[f32; BLOCK]; QUERIES]; UNIT / QUERIES],
+}
+
 /// Some tokens with query heads of one group: those that `tile` covers of the output, whose tokens are `row` elements long.
-fn attend_unit(attention: &Attention<'_>, queries: &[f32], row: usize, tile: &mut Tile<'_>) {
+fn attend_unit<const WIDE: usize>(
+    attention: &Attention<'_>,
+    queries: &[f32],
+    row: usize,
+    tile: &mut Tile<'_>,
+    work: &mut Work<WIDE>,
+) {
     let head_dim = attention.cache.head_dim();
     let (heads, tokens) = (tile.rows(), tile.columns());
     let head = heads.start / (attention.group * head_dim);
@@ -80,10 +111,9 @@ fn attend_unit(attention: &Attention<'_>, queries: &[f32], row: usize, tile: &mu
     });
     let mut unit: heapless::Vec<Query<'_>, MAX_GROUP> = parts.take(MAX_GROUP).collect();
     unit.iter_mut().for_each(|query| query.out.fill(0.0));
-    let mut scores = [[0.0; BLOCK]; QUERIES];
     for block in 0..last.div_ceil(BLOCK) {
-        for queries in unit.chunks_mut(QUERIES) {
-            attend_block(attention, head, block, queries, &mut scores);
+        for queries in unit.chunks_mut(UNIT) {
+            attend_block(attention, head, block, queries, work);
         }
     }
     for query in &mut unit {
@@ -93,45 +123,62 @@ fn attend_unit(attention: &Attention<'_>, queries: &[f32], row: usize, tile: &mu
     }
 }
 
-/// Adds the positions of one block to at most [`QUERIES`] queries.
-fn attend_block(
+/// Adds the positions of one block to at most [`UNIT`] queries.
+fn attend_block<const WIDE: usize>(
     attention: &Attention<'_>,
     head: usize,
     block: usize,
     queries: &mut [Query<'_>],
-    scores: &mut [[f32; BLOCK]; QUERIES],
+    work: &mut Work<WIDE>,
 ) {
     let Attention { cache, floats, layer, scale, .. } = *attention;
-    let seen = |query: &Query<'_>| query.end.saturating_sub(block * BLOCK).min(BLOCK);
-    let (least, most) = queries
-        .iter()
-        .map(seen)
-        .fold((BLOCK, 0), |(least, most), count| (least.min(count), most.max(count)));
-    let together: heapless::Vec<&[f32], QUERIES> = queries.iter().map(|query| query.query).collect();
     let (keys, values) = (cache.keys(layer, head, block), cache.values(layer, head, block));
     let next = cache.keys(layer, head, block + 1);
-    (floats.scores)(&together, keys, values, most, scale, scores);
-    let counts: heapless::Vec<usize, QUERIES> = queries.iter().map(seen).collect();
-    let mut max: heapless::Vec<f32, QUERIES> = queries.iter().map(|query| query.max).collect();
-    let mut sums = [0.0; QUERIES];
-    (floats.soften)(scores, &counts, &mut max, &mut sums);
-    for ((query, &count), (&max, sum)) in queries.iter_mut().zip(&counts).zip(max.iter().zip(sums)) {
-        if count > 0 {
-            query.raise(max);
-            query.sum += sum;
+    let seen = |query: &Query<'_>| query.end.saturating_sub(block * BLOCK).min(BLOCK);
+    let many = queries.len() > 2 * QUERIES;
+    let rows = widen(floats, keys, many, &mut work.rows);
+    for (queries, scores) in queries.chunks_mut(QUERIES).zip(&mut work.scores) {
+        let together: heapless::Vec<&[f32], QUERIES> = queries.iter().map(|query| query.query).collect();
+        let counts: heapless::Vec<usize, QUERIES> = queries.iter().map(seen).collect();
+        let most = counts.iter().fold(0, |most, &count| most.max(count));
+        (floats.scores)(&together, rows, values, most, scale, scores);
+        let mut max: heapless::Vec<f32, QUERIES> = queries.iter().map(|query| query.max).collect();
+        let mut sums = [0.0; QUERIES];
+        (floats.soften)(scores, &counts, &mut max, &mut sums);
+        for ((query, &count), (&max, sum)) in queries.iter_mut().zip(&counts).zip(max.iter().zip(sums)) {
+            if count > 0 {
+                query.raise(max);
+                query.sum += sum;
+            }
         }
     }
-    {
-        let mut together: heapless::Vec<&mut [f32], QUERIES> =
-            queries.iter_mut().map(|query| &mut *query.out).collect();
-        (floats.accumulate)(scores, values, next, 0, least, &mut together);
-    }
-    // Tokens of a batch differ in how much of its last block they see: what only some see is added one by one.
-    for (query, weights) in queries.iter_mut().zip(scores.chunks(1)) {
-        let count = seen(query);
-        if count > least {
-            (floats.accumulate)(weights, values, next, least, count, &mut [&mut *query.out]);
+    let rows = widen(floats, values, many, &mut work.rows);
+    for (queries, scores) in queries.chunks_mut(QUERIES).zip(&work.scores) {
+        let least = queries.iter().map(seen).fold(BLOCK, usize::min);
+        {
+            let mut together: heapless::Vec<&mut [f32], QUERIES> =
+                queries.iter_mut().map(|query| &mut *query.out).collect();
+            (floats.accumulate)(scores, rows, next, 0, least, &mut together);
         }
+        // Tokens of a batch differ in how much of its last block they see: what only some see is added one by one.
+        for (query, weights) in queries.iter_mut().zip(scores.chunks(1)) {
+            let count = seen(query);
+            if count > least {
+                (floats.accumulate)(weights, rows, next, least, count, &mut [&mut *query.out]);
+            }
+        }
+    }
+}
+
+/// Half-precision rows in single precision, if that is wanted and there is room.
+fn widen<'r>(floats: &Floats, rows: Rows<'r>, wanted: bool, room: &'r mut [f32]) -> Rows<'r> {
+    match rows {
+        Rows::F16(bits) if wanted && bits.len() <= room.len() => {
+            let room = &mut room[..bits.len()];
+            (floats.to_single)(bits, room);
+            Rows::F32(room)
+        }
+        _ => rows,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::simd::{Kernels, RowsFn, TILE_ROWS};
 use crate::source::{SourceError, Span, WeightSource};
 
 /// Columns of a tile.
-const TILE_COLUMNS: usize = 64;
+const TILE_COLUMNS: usize = 128;
 
 /// A weight matrix in the file.
 #[derive(Debug, Clone, Copy)]
@@ -176,7 +176,10 @@ fn multiply_rows(window: &Window<'_>, x: &Activations, rows: &mut Tile<'_>) {
             (window.kernel)(format, weights, row_bytes, x, columns.clone(), results);
             for (column, results) in columns.zip(results.as_chunks::<TILE_ROWS>().0) {
                 let y = rows.column(column).get_mut(tile * TILE_ROWS..).unwrap_or_default();
-                y.iter_mut().zip(&results[..count]).for_each(|(y, result)| *y = *result);
+                match y.first_chunk_mut() {
+                    Some(y) if count == TILE_ROWS => *y = *results,
+                    _ => y.iter_mut().zip(&results[..count]).for_each(|(y, result)| *y = *result),
+                }
             }
         }
     }

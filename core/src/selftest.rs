@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 use crate::activations::Activations;
-use crate::platform::{Clock, CpuFeatures};
+use crate::platform::{Clock, CpuFeatures, SingleThread};
 use crate::quant::{FORMATS, Format};
 use crate::simd::{self, Kernels, PORTABLE, TILE_ROWS};
 
@@ -85,7 +85,7 @@ fn multiply(kernels: &Kernels, format: &Format, weights: &[u8], x: &[f32]) -> Ve
     let mut results = Vec::new();
     let mut prepared = Activations::default();
     let mut tile = [0.0; TILE_ROWS * TOKENS];
-    if kernels.prepare(&mut prepared, format.activations(), COLUMNS, x, WIDE).is_err() {
+    if kernels.prepare(&mut prepared, format.activations(), COLUMNS, x, WIDE, &SingleThread).is_err() {
         return results;
     }
     for weights in weights.chunks(TILE_ROWS * row_bytes) {
@@ -118,7 +118,7 @@ fn speed(
     let kernel = kernels.rows(format);
     let mut prepared = Activations::default();
     let last = &x[x.len() - COLUMNS..];
-    if kernels.prepare(&mut prepared, format.activations(), COLUMNS, last, 0).is_err() {
+    if kernels.prepare(&mut prepared, format.activations(), COLUMNS, last, 0, &SingleThread).is_err() {
         return (0, 0);
     }
     let tile = &weights[..TILE_ROWS * row_bytes];

@@ -26,7 +26,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { context: None, batch: 64, kv: None }
+        Limits { context: None, batch: 128, kv: None }
     }
 }
 
@@ -344,7 +344,14 @@ impl<'a, S: WeightSource<'a>> Run<'_, '_, S> {
     fn prepare(&mut self, projection: &Projection, x: &[f32]) -> Result<(), Error> {
         let kind = projection.matrix.format.activations();
         let wide = if projection.wide { usize::MAX } else { usize::from(self.first_position == 0) };
-        Ok(self.kernels.prepare(self.activations, kind, projection.matrix.columns, x, wide)?)
+        Ok(self.kernels.prepare(
+            self.activations,
+            kind,
+            projection.matrix.columns,
+            x,
+            wide,
+            self.threads,
+        )?)
     }
 
     /// y = the RMS norm of x, token by token.

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use picolm_core::activations::{Activations, Layout};
 use picolm_core::quant::FORMATS;
-use picolm_core::platform::CpuFeatures;
+use picolm_core::platform::{CpuFeatures, SingleThread};
 use picolm_core::simd::{TILE_ROWS, portable, runnable};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -26,14 +26,14 @@ fuzz_target!(|bytes: &[u8]| {
         .map(|i| if i % 32 == 0 { 127.0 } else { f32::from(tail.get(i % tail.len().max(1)).copied().unwrap_or(3) as i8 / 2) })
         .collect();
     let mut prepared = Activations::default();
-    prepared.prepare(format.activations(), Layout::Words, len, &x, 1).expect("a small vector");
+    prepared.prepare(format.activations(), Layout::Words, len, &x, 1, &SingleThread).expect("a small vector");
     let columns = prepared.tokens();
     let mut out = vec![0.0; TILE_ROWS * columns];
     portable::rows(format, weights, row_bytes, &prepared, 0..columns, &mut out);
     // Every instruction set of this machine computes the same bits.
     for kernels in runnable(CpuFeatures::detect()) {
         let mut prepared = Activations::default();
-        kernels.prepare(&mut prepared, format.activations(), len, &x, 1).expect("a small vector");
+        kernels.prepare(&mut prepared, format.activations(), len, &x, 1, &SingleThread).expect("a small vector");
         let mut same = vec![0.0; TILE_ROWS * columns];
         kernels.rows(format)(format, weights, row_bytes, &prepared, 0..columns, &mut same);
         for (a, b) in out.iter().zip(&same) {

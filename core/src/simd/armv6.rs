@@ -11,7 +11,7 @@ use crate::quant::FORMATS;
 pub(super) static KERNELS: Kernels = Kernels {
     name: "armv6",
     needs: &[Feature::Armv6],
-    prepare: |x, kind, len, floats, wide| x.prepare(kind, Layout::Halves, len, floats, wide),
+    layout: Layout::Halves,
     rows: &[unpacked::rows::<Armv6, 2>; FORMATS.len()],
     floats: &floats::PORTABLE,
 };

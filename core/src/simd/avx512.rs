@@ -15,15 +15,14 @@ use super::float_rows::{self, Floats16, Register};
 use super::lanes::{Lanes, Run};
 use super::x86::{dword, operations, words};
 use super::{Isa, Kernels, floats, panels};
-use crate::activations::{Activations, Kind, Layout};
-use crate::error::SessionError;
+use crate::activations::{Activations, Layout};
 use crate::platform::Feature;
 use crate::quant::{FloatFormat, Format, Format32, Format256, kernels};
 
 pub(super) static KERNELS: Kernels = Kernels {
     name: "avx512",
     needs: &[Feature::Avx512],
-    prepare,
+    layout: Layout::Planes(floats::x86::AVX512.fill),
     rows: &kernels::<Avx512>(),
     floats: &floats::x86::AVX512,
 };

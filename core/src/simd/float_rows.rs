@@ -365,7 +365,7 @@ pub(crate) fn whole<const N: usize>(from: &[u8]) -> &[u8; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::platform::CpuFeatures;
+    use crate::platform::{CpuFeatures, SingleThread};
     use crate::quant::FORMATS;
     use crate::simd::{PORTABLE, runnable};
     use std::vec::Vec;
@@ -384,7 +384,7 @@ mod tests {
             let mut expected: Option<Vec<f32>> = None;
             for kernels in [&PORTABLE].into_iter().chain(runnable(CpuFeatures::detect())) {
                 let mut prepared = Activations::default();
-                kernels.prepare(&mut prepared, format.activations(), len, &x, 0).unwrap();
+                kernels.prepare(&mut prepared, format.activations(), len, &x, 0, &SingleThread).unwrap();
                 let mut out = std::vec![0.0; tokens * TILE_ROWS];
                 kernels.rows(format)(format, &weights, row_bytes, &prepared, 0..tokens, &mut out);
                 let expected = expected.get_or_insert_with(|| out.clone());

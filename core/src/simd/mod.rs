@@ -37,7 +37,7 @@ use core::ops::Range;
 use self::floats::Floats;
 use crate::activations::{Activations, Kind, Layout};
 use crate::error::SessionError;
-use crate::platform::{CpuFeatures, Feature};
+use crate::platform::{CpuFeatures, Feature, Threads};
 use crate::quant::{FORMATS, FloatFormat, Format, Format32, Format256};
 
 /// Rows of a tile: the most that one call of a kernel takes.
@@ -54,15 +54,6 @@ pub type RowsFn = fn(
     out: &mut [f32],
 );
 
-/// Prepares a batch of vectors: [`Activations::prepare`] compiled for an instruction set.
-type PrepareFn = fn(
-    x: &mut Activations,
-    kind: Kind,
-    len: usize,
-    floats: &[f32],
-    wide: usize,
-) -> Result<(), SessionError>;
-
 /// The kernels of one instruction set. Outside this module they are had only for a CPU that can run them: see
 /// [`kernels`].
 #[derive(Debug)]
@@ -71,7 +62,8 @@ pub struct Kernels {
     name: &'static str,
     /// What the CPU must have.
     needs: &'static [Feature],
-    prepare: PrepareFn,
+    /// How they take activations.
+    layout: Layout,
     /// Products of rows of weights, in the order of [`FORMATS`].
     rows: &'static [RowsFn; FORMATS.len()],
     /// Everything on floats between the products.
@@ -101,8 +93,9 @@ impl Kernels {
         len: usize,
         floats: &[f32],
         wide_tokens: usize,
+        threads: &dyn Threads,
     ) -> Result<(), SessionError> {
-        (self.prepare)(x, kind, len, floats, wide_tokens)
+        x.prepare(kind, self.layout, len, floats, wide_tokens, threads)
     }
 }
 
@@ -130,7 +123,7 @@ static ALL: &[&Kernels] = &[
 pub static PORTABLE: Kernels = Kernels {
     name: "portable",
     needs: &[],
-    prepare: |x, kind, len, floats, wide| x.prepare(kind, Layout::Words, len, floats, wide),
+    layout: Layout::Words,
     rows: &[portable::rows; FORMATS.len()],
     floats: &floats::PORTABLE,
 };
@@ -257,27 +250,6 @@ macro_rules! isa {
                 // SAFETY: the table is chosen for a CPU that has the features.
                 unsafe { run::<F>(weights, row_bytes, x, columns, out) }
             }
-        }
-
-        fn prepare(
-            x: &mut Activations,
-            kind: Kind,
-            len: usize,
-            floats: &[f32],
-            wide: usize,
-        ) -> Result<(), SessionError> {
-            #[target_feature(enable = $features)]
-            fn run(
-                x: &mut Activations,
-                kind: Kind,
-                len: usize,
-                floats: &[f32],
-                wide: usize,
-            ) -> Result<(), SessionError> {
-                x.prepare(kind, Layout::Planes, len, floats, wide)
-            }
-            // SAFETY: the table is chosen for a CPU that has the features.
-            unsafe { run(x, kind, len, floats, wide) }
         }
     };
 }

@@ -741,8 +741,7 @@ macro_rules! table {
             use core::ops::Range;
 
             use super::{Floats, Quad};
-            use crate::activations::{Activations, Kind, Layout};
-            use crate::error::SessionError;
+            use crate::activations::{Activations, Layout};
             use crate::platform::Feature;
             use crate::quant::{FloatFormat, Format, Format32, Format256, kernels};
             use crate::simd::floats::neon::NEON;
@@ -751,7 +750,7 @@ macro_rules! table {
             pub(in crate::simd) static KERNELS: Kernels = Kernels {
                 name: $name,
                 needs: &[Feature::$needs],
-                prepare,
+                layout: Layout::Planes(NEON.fill),
                 rows: &kernels::<Entry>(),
                 floats: &NEON,
             };

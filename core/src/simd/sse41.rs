@@ -14,15 +14,14 @@ use super::float_rows::{self, Plain};
 use super::lanes::{Lanes, Run};
 use super::x86::{dword, operations, products, words};
 use super::{Isa, Kernels, floats, panels, portable};
-use crate::activations::{Activations, Kind, Layout};
-use crate::error::SessionError;
+use crate::activations::{Activations, Layout};
 use crate::platform::Feature;
 use crate::quant::{FloatFormat, Format, Format32, Format256, kernels};
 
 pub(super) static KERNELS: Kernels = Kernels {
     name: "sse4.1",
     needs: &[Feature::Sse41],
-    prepare,
+    layout: Layout::Planes(floats::PORTABLE.fill),
     rows: &kernels::<Sse41>(),
     floats: &floats::PORTABLE,
 };

@@ -13,7 +13,7 @@ use crate::quant::FORMATS;
 pub(super) static KERNELS: Kernels = Kernels {
     name: "swar64",
     needs: &[],
-    prepare: |x, kind, len, floats, wide| x.prepare(kind, Layout::Fields, len, floats, wide),
+    layout: Layout::Fields,
     rows: &[unpacked::rows::<Swar64, 4>; FORMATS.len()],
     floats: &floats::PORTABLE,
 };

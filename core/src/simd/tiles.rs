@@ -2,13 +2,13 @@
 //!
 //! # Safety
 //!
-//! [`Tiles`] holds the exclusive borrow of the output for its whole life. An atomic counter gives each row out once, so two
-//! tiles never share an element, and each [`Tile`] is the only way to its elements.
+//! [`Tiles`] and [`each`] hold the exclusive borrow of the output all the time. An atomic counter gives each row or item out
+//! once, so two tiles never share an element, and each [`Tile`] is the only way to its elements.
 #![allow(unsafe_code)]
 
 use core::marker::PhantomData;
 use core::ops::Range;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use crate::platform::Threads;
 
@@ -151,6 +151,26 @@ pub fn each_column(
         while let Some(mut tile) = tiles.take() {
             let column = tile.columns().start;
             task(column, tile.column(column));
+        }
+    });
+}
+
+/// Calls `task` with each item: on all threads, unless there is only one item.
+pub fn each<T: Send>(threads: &dyn Threads, items: &mut [T], task: impl Fn(&mut T) + Sync) {
+    if let [item] = items {
+        return task(item);
+    }
+    let (first, count) = (AtomicPtr::new(items.as_mut_ptr()), items.len());
+    let next = AtomicUsize::new(0);
+    threads.run(&|_| {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                break;
+            }
+            // SAFETY: the item is one of those borrowed above, until all threads have returned, and the counter gives each
+            // index once.
+            task(unsafe { &mut *first.load(Ordering::Relaxed).add(index) });
         }
     });
 }

@@ -255,7 +255,7 @@ pub(super) fn soften<R: Register>(
         for block in scores.as_chunks().0 {
             maxima = Sixteen::load(block).greater(maxima);
         }
-        *max = maxima.lanes().into_iter().fold(*max, |max, x| if x > max { x } else { max });
+        *max = maxima.largest();
     }
     for (scores, max) in scores.iter_mut().zip(max) {
         for score in scores {

@@ -13,10 +13,12 @@
 mod blocks;
 #[cfg(all(feature = "vectors", target_arch = "aarch64"))]
 pub(super) mod neon;
+mod planes;
 #[cfg(all(feature = "vectors", target_arch = "x86_64"))]
 pub(super) mod x86;
 
 use super::portable::{LANES, half_to_f32, sum_lanes};
+use crate::activations::Part;
 use crate::kv::{BLOCK, Rows};
 use crate::ops::exp;
 
@@ -40,6 +42,8 @@ pub struct Floats {
     pub rotate_neighbours: fn(x: &mut [[f32; 2]], cos: &[f32], sin: &[f32]),
     /// Rounds to half precision, to nearest, ties to even.
     pub to_half: fn(x: &[f32], bits: &mut [u16]),
+    /// The values of half-precision floats, exactly.
+    pub to_single: fn(bits: &[u16], x: &mut [f32]),
     /// (query · key) · scale for up to [`QUERIES`] queries and the first `count` keys of a block, or a few more; the
     /// products are summed in 16 lanes. `keys` are `[element][position]`. Queries of another length than the keys' get no
     /// score. `next` is what is read after the keys.
@@ -64,6 +68,8 @@ pub struct Floats {
         end: usize,
         out: &mut [&mut [f32]],
     ),
+    /// Makes planes of bytes of activations.
+    pub fill: fn(part: &mut Part<'_>),
 }
 
 /// Some floats side by side.
@@ -111,6 +117,22 @@ trait Register: Copy {
     fn mul(self, other: Self) -> Self;
     /// `self` where it is greater than `other`, else `other`: also where one of them is no number.
     fn greater(self, other: Self) -> Self;
+    /// `self` where it is less than `other`, else `other`: also where one of them is no number.
+    fn less(self, other: Self) -> Self;
+    /// The largest, if all are numbers.
+    fn largest(self) -> f32;
+    /// Writes the lowest byte of each float.
+    ///
+    /// # Safety
+    ///
+    /// [`LEN`](Self::LEN) bytes can be written.
+    unsafe fn store_bytes(self, to: *mut i8);
+    /// The sum of 16 bytes.
+    ///
+    /// # Safety
+    ///
+    /// They can be read.
+    unsafe fn sum_bytes(from: *const i8) -> i16;
 }
 
 /// Sixteen lanes; as many of the registers as they take are used, the first ones.
@@ -165,6 +187,16 @@ impl<R: Register> Sixteen<R> {
             *x = x.greater(y);
         }
         self
+    }
+
+    /// The largest, if all are numbers.
+    #[inline(always)]
+    fn largest(self) -> f32 {
+        let mut largest = self.0[0];
+        for x in self.0.into_iter().take(LANES / R::LEN) {
+            largest = x.greater(largest);
+        }
+        largest.largest()
     }
 }
 
@@ -241,6 +273,22 @@ fn to_half<R: Register>(x: &[f32], bits: &mut [u16]) {
     }
 }
 
+#[inline(always)]
+fn to_single<R: Register>(bits: &[u16], x: &mut [f32]) {
+    let len = x.len().min(bits.len());
+    let (x, bits) = (&mut x[..len], &bits[..len]);
+    let mut i = 0;
+    while i + R::LEN <= len {
+        // SAFETY: both have `len` elements.
+        unsafe { R::load_half(bits.as_ptr().add(i)).store(x.as_mut_ptr().add(i)) };
+        i += R::LEN;
+    }
+    while i < len {
+        x[i] = half_to_f32(bits[i]);
+        i += 1;
+    }
+}
+
 /// Half-precision bits of a float, rounded to nearest, ties to even; without a branch, so that loops can be vectorised.
 #[inline(always)]
 fn f32_to_half(x: f32) -> u16 {
@@ -273,6 +321,7 @@ macro_rules! table {
                 [$($features)?] rotate_neighbours, x: &mut [[f32; 2]], cos: &[f32], sin: &[f32]
             ),
             to_half: entry!([$($features)?] to_half::<$register>, x: &[f32], bits: &mut [u16]),
+            to_single: entry!([$($features)?] to_single::<$register>, bits: &[u16], x: &mut [f32]),
             scores: entry!(
                 [$($features)?] blocks::scores::<$register>, queries: &[&[f32]], keys: Rows<'_>,
                 next: Rows<'_>, count: usize, scale: f32, scores: &mut [[f32; BLOCK]; QUERIES]
@@ -285,6 +334,7 @@ macro_rules! table {
                 [$($features)?] blocks::accumulate::<$register>, weights: &[[f32; BLOCK]],
                 values: Rows<'_>, next: Rows<'_>, first: usize, end: usize, out: &mut [&mut [f32]]
             ),
+            fill: entry!([$($features)?] planes::fill::<$register>, part: &mut Part<'_>),
         };
     };
 }
@@ -366,6 +416,43 @@ impl Register for Four {
             if c > g { c } else { g },
             if d > h { d } else { h },
         ])
+    }
+
+    #[inline(always)]
+    fn less(self, other: Self) -> Self {
+        let (Four([a, b, c, d]), Four([e, f, g, h])) = (self, other);
+        Four([
+            if a < e { a } else { e },
+            if b < f { b } else { f },
+            if c < g { c } else { g },
+            if d < h { d } else { h },
+        ])
+    }
+
+    #[inline(always)]
+    fn largest(self) -> f32 {
+        let Four([a, b, c, d]) = self;
+        let (a, b) = (if a > c { a } else { c }, if b > d { b } else { d });
+        if a > b { a } else { b }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut i8) {
+        let Four([a, b, c, d]) = self;
+        let bytes = [a.to_bits() as i8, b.to_bits() as i8, c.to_bits() as i8, d.to_bits() as i8];
+        // SAFETY: the caller's promise.
+        unsafe { to.cast::<[i8; 4]>().write_unaligned(bytes) };
+    }
+
+    #[inline(always)]
+    unsafe fn sum_bytes(from: *const i8) -> i16 {
+        // SAFETY: the caller's promise.
+        let bytes = unsafe { from.cast::<[i8; 16]>().read_unaligned() };
+        let mut sum = 0;
+        for byte in bytes {
+            sum += i16::from(byte);
+        }
+        sum
     }
 }
 

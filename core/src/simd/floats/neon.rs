@@ -64,6 +64,30 @@ impl Register for Quad {
     fn greater(self, other: Self) -> Self {
         Quad(unsafe { vbslq_f32(vcgtq_f32(self.0, other.0), self.0, other.0) })
     }
+
+    #[inline(always)]
+    fn less(self, other: Self) -> Self {
+        Quad(unsafe { vbslq_f32(vcltq_f32(self.0, other.0), self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn largest(self) -> f32 {
+        unsafe { vmaxvq_f32(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut i8) {
+        unsafe {
+            let words = vmovn_s32(vreinterpretq_s32_f32(self.0));
+            let bytes = vmovn_s16(vcombine_s16(words, words));
+            vst1_lane_s32::<0>(to.cast(), vreinterpret_s32_s8(bytes));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn sum_bytes(from: *const i8) -> i16 {
+        unsafe { vaddlvq_s8(vld1q_s8(from)) }
+    }
 }
 
 /// Half-precision floats as single-precision ones. The intrinsic is not stable.

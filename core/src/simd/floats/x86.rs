@@ -63,6 +63,41 @@ impl Register for Ymm {
     fn greater(self, other: Self) -> Self {
         Ymm(unsafe { _mm256_max_ps(self.0, other.0) })
     }
+
+    #[inline(always)]
+    fn less(self, other: Self) -> Self {
+        Ymm(unsafe { _mm256_min_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn largest(self) -> f32 {
+        unsafe {
+            let x = _mm_max_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
+            let x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+            _mm_cvtss_f32(_mm_max_ps(x, _mm_movehdup_ps(x)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut i8) {
+        unsafe {
+            let bits = _mm256_castps_si256(self.0);
+            let dwords = _mm256_shuffle_epi8(bits, _mm256_set1_epi32(0x0C08_0400));
+            let pairs = _mm256_permutevar8x32_epi32(dwords, _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4));
+            _mm_storel_epi64(to.cast(), _mm256_castsi256_si128(pairs));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn sum_bytes(from: *const i8) -> i16 {
+        unsafe {
+            // Only bytes without signs are added across.
+            let bytes = _mm_xor_si128(_mm_loadu_si128(from.cast()), _mm_set1_epi8(-128));
+            let halves = _mm_sad_epu8(bytes, _mm_setzero_si128());
+            let sum = _mm_add_epi16(halves, _mm_srli_si128::<8>(halves));
+            _mm_cvtsi128_si32(sum) as i16 - 16 * 128
+        }
+    }
 }
 
 impl Register for Zmm {
@@ -115,6 +150,27 @@ impl Register for Zmm {
     #[inline(always)]
     fn greater(self, other: Self) -> Self {
         Zmm(unsafe { _mm512_max_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn less(self, other: Self) -> Self {
+        Zmm(unsafe { _mm512_min_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn largest(self) -> f32 {
+        let high = unsafe { _mm512_extractf32x8_ps::<1>(self.0) };
+        Ymm(unsafe { _mm512_castps512_ps256(self.0) }).greater(Ymm(high)).largest()
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut i8) {
+        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(_mm512_castps_si512(self.0))) }
+    }
+
+    #[inline(always)]
+    unsafe fn sum_bytes(from: *const i8) -> i16 {
+        unsafe { Ymm::sum_bytes(from) }
     }
 }
 
