@@ -352,33 +352,33 @@ impl Planes {
         threads: &dyn Threads,
     ) {
         let (places, tokens) = (x.len() / kind.block(), self.tokens);
-        let size = if tokens > 1 { places.div_ceil(PARTS) } else { places.max(1) };
         let (mut bytes, mut scales) = (&mut *self.bytes, &mut *self.scales);
         let (mut sums16, mut steps, mut sums) = (&mut *self.sums16, &mut *self.steps, &mut *self.sums);
-        let mut parts: heapless::Vec<Part<'_>, PARTS> = (0..places)
-            .step_by(size.max(1))
-            .map(|first| {
-                let count = size.min(places - first);
-                let (count32, count256) = if kind == Kind::Q256 { (0, count) } else { (count, 0) };
-                Part {
-                    kind,
-                    n,
-                    source: Source {
-                        x,
-                        len,
-                        tokens,
-                        token: first % tokens,
-                        start: first / tokens * kind.block(),
-                    },
-                    bytes: cut(&mut bytes, n * count * kind.block()),
-                    sums16: cut(&mut sums16, n * count256),
-                    steps: cut(&mut steps, count256),
-                    sums: cut(&mut sums, count32),
-                    scales: cut(&mut scales, count),
-                }
-            })
-            .collect();
-        each(threads, &mut parts, fill);
+        let mut part = |first: usize, count: usize| {
+            let (count32, count256) = if kind == Kind::Q256 { (0, count) } else { (count, 0) };
+            let (token, start) = (first % tokens, first / tokens * kind.block());
+            Part {
+                kind,
+                n,
+                source: Source { x, len, tokens, token, start },
+                bytes: cut(&mut bytes, n * count * kind.block()),
+                sums16: cut(&mut sums16, n * count256),
+                steps: cut(&mut steps, count256),
+                sums: cut(&mut sums, count32),
+                scales: cut(&mut scales, count),
+            }
+        };
+        match tokens {
+            0 => {}
+            1 => fill(&mut part(0, places)),
+            _ => {
+                let size = places.div_ceil(PARTS).max(1);
+                let firsts = (0..places).step_by(size);
+                let mut parts: heapless::Vec<Part<'_>, PARTS> =
+                    firsts.map(|first| part(first, size.min(places - first))).collect();
+                each(threads, &mut parts, fill);
+            }
+        }
     }
 }
 
