@@ -21,6 +21,8 @@ use cpu::Cpu;
 /// Tokens of the prompt, and decoded ones that both runs have.
 const PROMPT: u64 = 8;
 const FEWER: u64 = 1;
+/// Room for both runs; `bench` also times a prompt that fills it, so it is small.
+const CONTEXT: u64 = 16;
 
 struct Call {
     cpus: Vec<&'static Cpu>,
@@ -37,6 +39,8 @@ struct Program {
     emulated_cpu: &'static str,
     path: PathBuf,
     arguments: fn(&mut Command, &Path, u64),
+    /// How many texts it decodes as many tokens of: `bench` does so at the beginning and at a position.
+    texts: u64,
 }
 
 /// Counts and prints a table.
@@ -85,7 +89,7 @@ fn per_token(plugin: &Path, cpu: &Cpu, program: &Program, model: &Path, tokens: 
         plugin::count(&mut command)
     };
     let (fewer, more) = (run(FEWER)?, run(FEWER + tokens)?);
-    Ok(more.saturating_sub(fewer) / tokens)
+    Ok(more.saturating_sub(fewer) / (tokens * program.texts))
 }
 
 fn default_models(call: &Call) -> Outcome<Vec<PathBuf>> {
@@ -121,8 +125,9 @@ fn parse(mut arguments: lexopt::Parser) -> Outcome<Call> {
         let all: Vec<_> = cpu::CPUS.iter().map(|cpu| format!("{} {}", cpu.target, cpu.name)).collect();
         return Err(format!("no such target and processor; there are: {}", all.join(", ")));
     }
-    if tokens == 0 {
-        return Err("--tokens needs at least one".into());
+    let most = CONTEXT - PROMPT - FEWER;
+    if !(1..=most).contains(&tokens) {
+        return Err(format!("--tokens goes from 1 to {most}"));
     }
     Ok(Call { cpus, models, python, llama_cpp, tokens, raw })
 }

@@ -57,6 +57,7 @@ pub(super) fn settings(cpu: &Cpu, path: &Path) -> Vec<Program> {
         emulated_cpu: cpu.emulated_libc,
         path: path.to_path_buf(),
         arguments,
+        texts: 1,
     };
     settings.map(program).into()
 }

@@ -10,8 +10,13 @@ use crate::{Outcome, sizes};
 
 /// The desktop program, and where it is asked for the one without libc.
 pub(super) fn build(cpu: &Cpu, raw: bool) -> Outcome<Vec<Program>> {
-    let program =
-        |name: &str, emulated_cpu, path| Program { name: name.into(), emulated_cpu, path, arguments };
+    let program = |name: &str, emulated_cpu, path| Program {
+        name: name.into(),
+        emulated_cpu,
+        path,
+        arguments,
+        texts: 2,
+    };
     let mut programs = vec![program("picolm", cpu.emulated_libc, desktop(cpu)?)];
     if raw {
         let built = sizes::build(lexopt::Parser::from_iter(["instructions", cpu.target]))?;
@@ -21,8 +26,9 @@ pub(super) fn build(cpu: &Cpu, raw: bool) -> Outcome<Vec<Program>> {
 }
 
 fn arguments(command: &mut Command, model: &Path, tokens: u64) {
-    command.arg("bench").arg(model).args(["-j", "1", "--prompt", &super::PROMPT.to_string()]);
-    command.args(["--generate", &tokens.to_string()]);
+    let [prompt, tokens, context] = [super::PROMPT, tokens, super::CONTEXT].map(|n| n.to_string());
+    command.arg("bench").arg(model).args(["-j", "1", "--rounds", "1", "-c", &context]);
+    command.args(["--prompt", &prompt, "--at", &prompt, "--generate", &tokens]);
 }
 
 /// A static program, so that the emulator needs no libraries.
