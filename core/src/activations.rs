@@ -42,7 +42,7 @@ pub enum Layout {
     Words,
     /// Vector after vector, four to a word of 64 bits; the middle ones are exchanged.
     Halves,
-    /// Vector after vector, as words of 64 bits for multiplications that add up products: see [`fields`].
+    /// Vector after vector, as words of 64 bits for multiplications that add up products.
     Fields,
     /// Block after block, in each the batch's vectors; integers of 15 bits as 255·high + low, two planes of bytes; the
     /// function makes them.

@@ -11,10 +11,23 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::sync::{
+    Arc, OnceLock,
+    mpsc::{SyncSender, sync_channel},
+};
 
 /// The bytes of a file.
 #[derive(Debug)]
-pub struct Mapping(memmap2::Mmap);
+pub struct Mapping {
+    #[cfg(target_os = "linux")]
+    bytes: Arc<memmap2::Mmap>,
+    #[cfg(not(target_os = "linux"))]
+    bytes: memmap2::Mmap,
+    /// Takes ranges to the thread that fetches them, once there is one.
+    #[cfg(target_os = "linux")]
+    fetcher: OnceLock<Option<SyncSender<Range<usize>>>>,
+}
 
 impl Mapping {
     /// Maps the file at `path`.
@@ -33,28 +46,75 @@ impl Mapping {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         // SAFETY: the mapping is private and read-only; see the note above on files that change meanwhile.
-        unsafe { memmap2::Mmap::map(&file) }.map(Mapping)
+        let bytes = unsafe { memmap2::Mmap::map(&file) }?;
+        #[cfg(target_os = "linux")]
+        {
+            // What is read from the disk from now on comes in pages of 2 MB where the file system has them: a token reads all
+            // weights, and looking up 4 KB pages takes a third of its time.
+            let _ = bytes.advise(memmap2::Advice::HugePage);
+            Ok(Mapping { bytes: Arc::new(bytes), fetcher: OnceLock::new() })
+        }
+        #[cfg(not(target_os = "linux"))]
+        Ok(Mapping { bytes })
     }
 
     /// Tells the system that this range will be read soon, so that it fetches it meanwhile. A hint: it may do nothing.
     pub fn will_need(&self, range: Range<usize>) {
-        #[cfg(unix)]
+        let range = range.start..range.end.min(self.bytes.len());
+        #[cfg(target_os = "linux")]
+        if let Some(fetcher) = self.fetcher.get_or_init(|| fetcher(Arc::clone(&self.bytes)))
+            && fetcher.try_send(range.clone()).is_ok()
         {
-            /// Linux fetches at most what it would read ahead at one call, and that is rarely less.
-            const PIECE: usize = 256 << 10;
-            let end = range.end.min(self.0.len());
-            for start in (range.start..end).step_by(PIECE) {
-                // A mapping that cannot be advised about is read all the same.
-                let _ = self.0.advise_range(memmap2::Advice::WillNeed, start, PIECE.min(end - start));
-            }
+            return;
         }
-        #[cfg(not(unix))]
-        let _ = range;
+        read_ahead(&self.bytes, range);
     }
+}
+
+/// A thread that fetches ranges, or `None` if the system gives none.
+#[cfg(target_os = "linux")]
+fn fetcher(bytes: Arc<memmap2::Mmap>) -> Option<SyncSender<Range<usize>>> {
+    /// More than are asked for before the first of them is there.
+    const WAITING: usize = 64;
+    const STACK: usize = 64 << 10;
+    let (sender, receiver) = sync_channel(WAITING);
+    let fetch = move || receiver.iter().for_each(|range| populate(&bytes, range));
+    let thread = std::thread::Builder::new().name("fetch".into()).stack_size(STACK).spawn(fetch);
+    thread.is_ok().then_some(sender)
+}
+
+/// Reads a range in and maps it, and returns when that is done. Only so does it come in large pages; and it is twice as fast
+/// as what the system fetches by itself.
+#[cfg(target_os = "linux")]
+fn populate(bytes: &memmap2::Mmap, range: Range<usize>) {
+    /// Small enough for the first piece to be used while the next ones come.
+    const PIECE: usize = 4 << 20;
+    for start in range.clone().step_by(PIECE) {
+        let len = PIECE.min(range.end - start);
+        if bytes.advise_range(memmap2::Advice::PopulateRead, start, len).is_err() {
+            // Linux before 5.14 does not know it.
+            return read_ahead(bytes, start..range.end);
+        }
+    }
+}
+
+/// Lets the system fetch a range, without waiting for it.
+fn read_ahead(bytes: &memmap2::Mmap, range: Range<usize>) {
+    #[cfg(unix)]
+    {
+        /// Linux fetches at most what it would read ahead at one call, and that is rarely less.
+        const PIECE: usize = 256 << 10;
+        for start in range.clone().step_by(PIECE) {
+            // A mapping that cannot be advised about is read all the same.
+            let _ = bytes.advise_range(memmap2::Advice::WillNeed, start, PIECE.min(range.end - start));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (bytes, range);
 }
 
 impl AsRef<[u8]> for Mapping {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
