@@ -72,14 +72,14 @@ impl CpuFeatures {
     /// `hwcap` must be what the kernel of this machine says.
     pub const unsafe fn with_hwcap(self, hwcap: usize) -> Self {
         let _ = hwcap;
-        // SAFETY: each is the kernel's bit for the feature.
         #[cfg(target_arch = "aarch64")]
         if hwcap >> 20 & 1 == 1 {
+            // SAFETY: the kernel's bit for `sdot` and `udot`.
             return unsafe { self.with(Feature::DotProd) };
         }
-        // The register for thread-local storage came a step after these instructions.
         #[cfg(target_arch = "arm")]
         if hwcap >> 15 & 1 == 1 {
+            // SAFETY: the kernel's bit for the register for thread-local storage, which came a step after these instructions.
             return unsafe { self.with(Feature::Armv6) };
         }
         self
