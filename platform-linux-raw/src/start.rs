@@ -191,7 +191,10 @@ impl Iterator for Args {
 /// What the CPU has, proved by the kernel's word.
 pub fn cpu_features(process: &Process) -> CpuFeatures {
     // SAFETY: it is what the kernel says.
-    unsafe { CpuFeatures::detect().with_hwcap(process.hwcap()) }
+    let features = unsafe { CpuFeatures::detect().with_hwcap(process.hwcap()) };
+    #[cfg(target_arch = "riscv64")]
+    let features = features.with_hwprobe();
+    features
 }
 
 /// Ends the process, with all its threads.

@@ -16,6 +16,8 @@ pub fn cpu_features() -> CpuFeatures {
         // SAFETY: it is what the kernel says.
         return unsafe { features.with_hwcap(hwcap) };
     }
+    #[cfg(all(target_arch = "riscv64", target_os = "linux"))]
+    let features = features.with_hwprobe();
     features
 }
 

@@ -19,6 +19,8 @@ pub enum Feature {
     DotProd,
     /// ARM: the instructions on halves of words that came with ARMv6.
     Armv6,
+    /// RISC-V: the vector extension, version 1.0.
+    Vector,
 }
 
 /// The groups of instructions that the CPU has.
@@ -52,6 +54,8 @@ impl CpuFeatures {
         // SAFETY: no emulator of the tests has an older processor.
         #[cfg(target_arch = "arm")]
         return unsafe { Self::detect().with(Feature::Armv6) };
+        #[cfg(all(target_arch = "riscv64", target_os = "linux"))]
+        return Self::detect().with_hwprobe();
         #[allow(unreachable_code)]
         Self::detect()
     }
@@ -81,6 +85,31 @@ impl CpuFeatures {
         if hwcap >> 15 & 1 == 1 {
             // SAFETY: the kernel's bit for the register for thread-local storage, which came a step after these instructions.
             return unsafe { self.with(Feature::Armv6) };
+        }
+        self
+    }
+
+    /// These and what Linux says by `riscv_hwprobe`. The auxiliary vector would not do: on boards with version 0.7.1 of the
+    /// vector extension its bit is set too. Kernels before 6.4 do not know the call; then there are no vectors.
+    #[cfg(all(target_arch = "riscv64", target_os = "linux"))]
+    pub fn with_hwprobe(self) -> Self {
+        const RISCV_HWPROBE: usize = 258;
+        const KEY_IMA_EXT_0: i64 = 4;
+        const IMA_V: u64 = 1 << 2;
+        let mut pair = (KEY_IMA_EXT_0, 0u64);
+        let result: isize;
+        // SAFETY: the kernel's calling convention; it writes the value of this one pair, or -1 to a key that it does not
+        // know. No set of CPUs stands for all of them.
+        unsafe {
+            core::arch::asm!(
+                "ecall",
+                in("a7") RISCV_HWPROBE, inlateout("a0") &raw mut pair => result, in("a1") 1, in("a2") 0, in("a3") 0,
+                in("a4") 0, options(nostack),
+            );
+        }
+        if result == 0 && pair.0 == KEY_IMA_EXT_0 && pair.1 & IMA_V != 0 {
+            // SAFETY: the kernel says that each CPU has it.
+            return unsafe { self.with(Feature::Vector) };
         }
         self
     }

@@ -22,6 +22,8 @@ pub(crate) mod lanes;
 mod neon;
 mod panels;
 pub mod portable;
+#[cfg(target_arch = "riscv64")]
+mod rvv;
 #[cfg(all(feature = "vectors", target_arch = "x86_64"))]
 mod sse41;
 #[cfg(any(target_arch = "riscv64", test))]
@@ -113,6 +115,8 @@ static ALL: &[&Kernels] = &[
     &neon::baseline::KERNELS,
     #[cfg(all(target_arch = "arm", target_os = "linux"))]
     &armv6::KERNELS,
+    #[cfg(target_arch = "riscv64")]
+    &rvv::KERNELS,
     // It runs anywhere, so every machine tests it.
     #[cfg(any(target_arch = "riscv64", test))]
     &swar64::KERNELS,

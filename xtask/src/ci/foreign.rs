@@ -22,7 +22,8 @@ const TARGETS: &[Target] = &[
         triple: "riscv64gc-unknown-linux-gnu",
         gnu: "riscv64-linux-gnu",
         emulator: "qemu-riscv64-static",
-        models: &[],
+        // Without and with vectors, the second time of another length.
+        models: &["rv64,v=false", "rv64,v=true,vlen=128", "rv64,v=true,vlen=512"],
     },
     Target {
         triple: "aarch64-unknown-linux-gnu",
