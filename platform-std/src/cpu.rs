@@ -17,7 +17,11 @@ pub fn cpu_features() -> CpuFeatures {
         return unsafe { features.with_hwcap(hwcap) };
     }
     #[cfg(all(target_arch = "riscv64", target_os = "linux"))]
-    let features = features.with_hwprobe();
+    let features = match std::env::var_os("PICOLM_KERNELS") {
+        // SAFETY: the user says that the CPU has vectors, to a system that cannot be asked.
+        Some(name) if name == "rvv" => unsafe { features.with(picolm_core::platform::Feature::Vector) },
+        _ => features.with_hwprobe(),
+    };
     features
 }
 
