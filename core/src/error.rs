@@ -64,6 +64,8 @@ pub enum Error {
     Source(SourceError),
     /// A generation cannot be started or go on.
     Session(SessionError),
+    /// The output cannot be held to the form that is asked for.
+    Constraint(ConstraintError),
 }
 
 /// What is wrong with a GGUF file.
@@ -248,6 +250,61 @@ pub enum SessionError {
     },
 }
 
+/// Why output cannot be held to a form: what is wrong with a JSON Schema, a grammar or a list of tools.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum ConstraintError {
+    /// The text is not JSON.
+    Json {
+        /// The byte at which it ends to be.
+        offset: usize,
+        /// What is wrong there.
+        what: &'static str,
+    },
+    /// A keyword of a schema, or a member of a list of tools, that is not supported or makes no sense.
+    Keyword {
+        /// The keyword.
+        keyword: Name,
+        /// JSON pointer of the object that holds it; its end, where it is long.
+        pointer: Name,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A grammar that cannot be read.
+    Grammar {
+        /// The line, from 1.
+        line: u32,
+        /// What is wrong there.
+        what: &'static str,
+    },
+    /// A rule that is used but not defined.
+    UndefinedRule(Name),
+    /// A rule that begins with itself.
+    LeftRecursion(Name),
+    /// It would take more memory or time than is allowed.
+    TooComplex {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much.
+        cost: u64,
+        /// How much is allowed.
+        limit: u64,
+    },
+    /// No text has this form, or this vocabulary cannot write one.
+    NoText,
+    /// Even the shortest text takes more tokens than there may be.
+    Budget {
+        /// Tokens that suffice.
+        needed: usize,
+        /// Tokens that there may be.
+        available: usize,
+    },
+    /// The list of tools holds no tool of this name.
+    UnknownTool(Name),
+    /// Memory could not be had.
+    OutOfMemory,
+}
+
 macro_rules! from {
     ($($variant:ident($inner:ty)),*) => {$(
         impl From<$inner> for Error {
@@ -263,7 +320,8 @@ from!(
     Model(ModelError),
     Tokenizer(TokenizerError),
     Source(SourceError),
-    Session(SessionError)
+    Session(SessionError),
+    Constraint(ConstraintError)
 );
 
 impl From<SourceError> for GgufError {
@@ -282,6 +340,7 @@ impl fmt::Display for Error {
             Error::Tokenizer(error) => error.fmt(f),
             Error::Source(error) => error.fmt(f),
             Error::Session(error) => error.fmt(f),
+            Error::Constraint(error) => error.fmt(f),
         }
     }
 }
@@ -417,6 +476,36 @@ impl fmt::Display for SessionError {
                 f.write_str("there is nothing to evaluate: the prompt has no tokens")
             }
             SessionError::OutOfMemory { bytes } => out_of_memory(f, bytes),
+        }
+    }
+}
+
+impl fmt::Display for ConstraintError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConstraintError::Json { offset, what } => write!(f, "not JSON at byte {offset}: {what}"),
+            ConstraintError::Keyword { keyword, pointer, what } => {
+                write!(f, "\"{keyword}\" at \"#{pointer}\" {what}")
+            }
+            ConstraintError::Grammar { line, what } => write!(f, "line {line} of the grammar: {what}"),
+            ConstraintError::UndefinedRule(name) => {
+                write!(f, "the grammar uses the rule \"{name}\" but does not define it")
+            }
+            ConstraintError::LeftRecursion(name) => {
+                write!(f, "the grammar's rule \"{name}\" begins with itself (left recursion)")
+            }
+            ConstraintError::TooComplex { what, cost, limit } => {
+                write!(f, "it takes {cost} {what}, more than the {limit} that are allowed")
+            }
+            ConstraintError::NoText => {
+                f.write_str("there is no text of this form that the model's vocabulary can write")
+            }
+            ConstraintError::Budget { needed, available } => write!(
+                f,
+                "the shortest text of this form takes {needed} tokens, and only {available} are left; raise -n or -c"
+            ),
+            ConstraintError::UnknownTool(name) => write!(f, "there is no tool \"{name}\" in the list"),
+            ConstraintError::OutOfMemory => f.write_str("not enough memory for the constraint"),
         }
     }
 }

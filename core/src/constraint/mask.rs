@@ -1,0 +1,343 @@
+//! A constraint: which tokens may come next, and what they lead to.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::Grammar;
+use super::cost::Costs;
+use super::machine::{Machine, Mark, Run, State};
+use super::program::{ANY, NONE, Node, Program, TEXT};
+use super::string::Escape;
+use super::trie::{INFINITE, TokenTrie};
+use crate::error::ConstraintError;
+use crate::tokenizer::{EncodeOptions, Tokenizer};
+
+/// Most bytes that are found to be forced at once.
+const MAX_FORCED: usize = 1024;
+/// Most work for one mask, in threads that were given a byte. What it does not reach is not allowed.
+const MAX_WORK: usize = 1 << 23;
+
+/// Holds a generation to a [`Grammar`].
+#[derive(Debug)]
+pub struct Constraint<'t, 'h> {
+    tokenizer: &'t Tokenizer<'h>,
+    trie: &'t TokenTrie,
+    program: Program,
+    costs: Costs,
+    machine: Machine,
+    /// The bytes of the token that is looked at.
+    bytes: Vec<u8>,
+    mask: Vec<u32>,
+    /// Nodes of the trie that a walk is in: where they end, and the set and the machine before them.
+    open: Vec<(Mark, usize, usize)>,
+}
+
+impl<'t, 'h> Constraint<'t, 'h> {
+    /// Prepares a grammar for a vocabulary. The text begins.
+    ///
+    /// # Errors
+    ///
+    /// [`ConstraintError::NoText`] if no text can be written with this vocabulary, or no memory.
+    pub fn new(
+        grammar: Grammar,
+        tokenizer: &'t Tokenizer<'h>,
+        trie: &'t TokenTrie,
+    ) -> Result<Self, ConstraintError> {
+        let program = grammar.program;
+        let costs = Costs::new(&program, trie)?;
+        let start = costs.layer(0).node(program.start);
+        if start.depth > program.depth {
+            let (cost, limit) = (start.depth.into(), program.depth.into());
+            return Err(ConstraintError::TooComplex { what: "levels of nesting", cost, limit });
+        }
+        if start.tokens >= INFINITE {
+            return Err(ConstraintError::NoText);
+        }
+        let mut mask = Vec::new();
+        let words = trie.vocabulary_len().div_ceil(32);
+        mask.try_reserve_exact(words).map_err(|_| ConstraintError::OutOfMemory)?;
+        mask.resize(words, 0);
+        let (machine, bytes, open) = (Machine::default(), Vec::new(), Vec::new());
+        let mut constraint = Constraint { tokenizer, trie, program, costs, machine, bytes, mask, open };
+        constraint.run().begin();
+        Ok(constraint)
+    }
+
+    /// Begins the text again. It may take `budget` tokens, the end token not among them.
+    ///
+    /// # Errors
+    ///
+    /// [`ConstraintError::Budget`] with the number of tokens that suffice.
+    pub fn begin(&mut self, budget: usize) -> Result<(), ConstraintError> {
+        self.run().begin();
+        match self.needed() {
+            needed if needed > budget => Err(ConstraintError::Budget { needed, available: budget }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a token may come next, when `budget` tokens may still come, this one among them. A token that ends the
+    /// generation may come where the text is complete.
+    pub fn check(&mut self, token: u32, budget: usize) -> bool {
+        if self.tokenizer.is_end(token) {
+            return self.is_complete();
+        }
+        let mark = self.machine.mark();
+        let set = self.take(token);
+        let allowed = set.is_some_and(|set| (self.run().cost(set) as usize) < budget);
+        self.machine.restore(mark);
+        allowed
+    }
+
+    /// All tokens that may come next, one bit each, as [`check`](Self::check) has it.
+    pub fn mask(&mut self, budget: usize) -> &[u32] {
+        let shortcut = self.takes_plain(budget);
+        match shortcut {
+            true => self.mask.copy_from_slice(self.trie.plain()),
+            false => self.mask.fill(0),
+        }
+        self.walk(budget, shortcut);
+        if self.is_complete() {
+            for token in 0..self.tokenizer.len() as u32 {
+                if self.tokenizer.is_end(token) {
+                    allow(&mut self.mask, token);
+                }
+            }
+        }
+        &self.mask
+    }
+
+    /// Appends a token to the text.
+    ///
+    /// # Errors
+    ///
+    /// [`ConstraintError::NoText`] if it may not come here; the text stays as it was.
+    pub fn commit(&mut self, token: u32) -> Result<(), ConstraintError> {
+        let mark = self.machine.mark();
+        let Some(set) = self.take(token) else {
+            self.machine.restore(mark);
+            return Err(ConstraintError::NoText);
+        };
+        self.machine.keep(set.start);
+        self.machine.collect_garbage();
+        Ok(())
+    }
+
+    /// Appends the tokens that are the only way on to `out`, without committing them. They are spelled as the tokenizer
+    /// spells them; where more text follows, the last one is left to the model, as it may be part of a longer one.
+    pub fn forced(&mut self, budget: usize, out: &mut Vec<u32>) {
+        let mark = self.machine.mark();
+        let text_start = self.machine.text.len();
+        let mut set = 0..self.machine.threads.len();
+        while let Some(byte) = self.only_byte(set.clone())
+            && self.machine.text.len() - text_start < MAX_FORCED
+        {
+            set = self.run().step(set, byte);
+            if set.is_empty() {
+                break;
+            }
+        }
+        let ends =
+            self.machine.threads.get(set).unwrap_or_default().iter().all(|thread| thread.node == NONE);
+        let text = self.machine.text.get(text_start..).unwrap_or_default().to_vec();
+        self.machine.restore(mark);
+        if text.is_empty() {
+            return;
+        }
+        let first = out.len();
+        if !self.encode(&text, out) {
+            out.truncate(first);
+            if !self.trie.spell(&text, out) {
+                out.truncate(first);
+            }
+        }
+        if !ends {
+            out.truncate(out.len().saturating_sub(1).max(first));
+        }
+        self.afford(budget, first, out);
+    }
+
+    /// The least number of tokens that is sure to complete the text.
+    pub fn needed(&mut self) -> usize {
+        let set = 0..self.machine.threads.len();
+        self.run().cost(set) as usize
+    }
+
+    /// Whether the text may end here.
+    pub fn is_complete(&self) -> bool {
+        self.machine.threads.iter().any(|thread| thread.node == NONE)
+    }
+
+    /// Whether the text must end here.
+    pub fn is_finished(&self) -> bool {
+        self.machine.threads.iter().all(|thread| thread.node == NONE)
+    }
+
+    /// Whether the text may go on with these bytes, whatever tokens spell them, and end there. The text stays as it is.
+    pub fn accepts(&mut self, text: &[u8]) -> bool {
+        let mark = self.machine.mark();
+        let mut set = 0..self.machine.threads.len();
+        for &byte in text {
+            let before = set;
+            set = self.run().step(before, byte);
+            if set.is_empty() {
+                break;
+            }
+        }
+        let accepted = self.run().accepts(set);
+        self.machine.restore(mark);
+        accepted
+    }
+
+    /// Bytes of memory, without the trie.
+    pub fn memory_bytes(&self) -> usize {
+        self.program.bytes() + self.costs.bytes() + self.machine.bytes() + 4 * self.mask.capacity()
+    }
+
+    fn run(&mut self) -> Run<'_> {
+        Run { machine: &mut self.machine, program: &self.program, costs: &self.costs }
+    }
+
+    /// Makes the sets after each byte of a token and returns the last one; `None` if it cannot follow.
+    fn take(&mut self, token: u32) -> Option<Range<usize>> {
+        let Constraint { tokenizer, bytes, machine, program, costs, .. } = self;
+        bytes.clear();
+        tokenizer.decode(token, false, bytes);
+        let mut run = Run { machine, program, costs };
+        let mut set = 0..run.machine.threads.len();
+        for &byte in bytes.iter() {
+            set = run.step(set, byte);
+            if set.is_empty() {
+                return None;
+            }
+        }
+        (!bytes.is_empty()).then_some(set)
+    }
+
+    /// Whether all plain tokens may come: in a string with room for the longest one, or in free text.
+    fn takes_plain(&mut self, budget: usize) -> bool {
+        let longest = self.trie.longest() as u32;
+        for index in 0..self.machine.threads.len() {
+            let Some(&thread) = self.machine.threads.get(index) else { break };
+            let whole = |dfa: u32, state: u32| {
+                self.program.dfas.get(dfa as usize).is_some_and(|dfa| dfa.label(state).is_some())
+            };
+            let open = match (self.program.get(thread.node), thread.state) {
+                (Node::Str(spec), State::Str(place)) if thread.layer < 2 => {
+                    self.program.strings.get(spec as usize).is_some_and(|spec| {
+                        spec.dfa == ANY
+                            && place.escape == Escape::Outside
+                            && whole(ANY, place.dfa)
+                            && place.chars + longest <= spec.max
+                    })
+                }
+                (Node::Free { .. }, State::Free { dfa, .. }) => whole(TEXT, dfa),
+                _ => false,
+            };
+            if open && (self.run().cost(index..index + 1) as usize) < budget {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Sets the bits of all tokens that may come; with `shortcut` those of plain ones are set.
+    fn walk(&mut self, budget: usize, shortcut: bool) {
+        let Constraint { trie, program, costs, machine, mask, open, .. } = self;
+        let mut run = Run { machine, program, costs };
+        open.clear();
+        let mut set = 0..run.machine.threads.len();
+        let mut work = 0;
+        let all = trie.all();
+        let mut index = all.start;
+        while index < all.end && work < MAX_WORK {
+            while let Some(&(mark, _, start)) = open.last().filter(|open| index >= open.1) {
+                run.machine.restore(mark);
+                set = start..run.machine.threads.len();
+                open.pop();
+            }
+            let (node, len) = trie.node(index);
+            if shortcut && node.plain {
+                index += len;
+                continue;
+            }
+            let mark = run.machine.mark();
+            work += set.len();
+            let next = run.step(set.clone(), node.byte);
+            if next.is_empty() {
+                run.machine.restore(mark);
+                index += len;
+                continue;
+            }
+            if let Some(token) = node.token
+                && (run.cost(next.clone()) as usize) < budget
+            {
+                allow(mask, token);
+            }
+            if node.children.is_empty() {
+                run.machine.restore(mark);
+            } else {
+                open.push((mark, node.children.end, set.start));
+                set = next;
+            }
+            index = node.children.start;
+        }
+        if let Some(&(mark, ..)) = open.first() {
+            run.machine.restore(mark);
+        }
+    }
+
+    /// The only byte that can follow a set of threads.
+    fn only_byte(&mut self, set: Range<usize>) -> Option<u8> {
+        let run = Run { machine: &mut self.machine, program: &self.program, costs: &self.costs };
+        let mut only = None;
+        for thread in run.machine.threads.get(set)? {
+            let byte = run.only(*thread)?;
+            if *only.get_or_insert(byte) != byte {
+                return None;
+            }
+        }
+        only
+    }
+
+    /// Appends the tokenizer's tokens of a text, if they spell exactly that.
+    fn encode(&mut self, text: &[u8], out: &mut Vec<u32>) -> bool {
+        let first = out.len();
+        let options = EncodeOptions { add_special: false, parse_special: false };
+        if self.tokenizer.encode(text, options, out).is_err() {
+            return false;
+        }
+        self.bytes.clear();
+        for &token in out.get(first..).unwrap_or_default() {
+            self.tokenizer.decode(token, false, &mut self.bytes);
+        }
+        self.bytes == text
+    }
+
+    /// Cuts tokens before the first one after which the budget would not suffice.
+    fn afford(&mut self, budget: usize, first: usize, out: &mut Vec<u32>) {
+        let mark = self.machine.mark();
+        let mut set = 0..self.machine.threads.len();
+        let mut kept = first;
+        for (count, &token) in out.get(first..).unwrap_or_default().iter().enumerate() {
+            self.bytes.clear();
+            self.tokenizer.decode(token, false, &mut self.bytes);
+            for index in 0..self.bytes.len() {
+                let byte = self.bytes[index];
+                set = self.run().step(set, byte);
+            }
+            if set.is_empty() || self.run().cost(set.clone()) as usize + count + 1 > budget {
+                break;
+            }
+            kept += 1;
+        }
+        out.truncate(kept);
+        self.machine.restore(mark);
+    }
+}
+
+fn allow(mask: &mut [u32], token: u32) {
+    if let Some(word) = mask.get_mut(token as usize / 32) {
+        *word |= 1 << (token % 32);
+    }
+}

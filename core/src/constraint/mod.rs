@@ -1,0 +1,86 @@
+//! Output that always parses: JSON, JSON Schema, grammars and tool calls, as sets of tokens that may come next.
+//!
+//! A form of text is compiled into a [`Grammar`], a nondeterministic automaton over bytes with stacks, which knows of each
+//! place in a text how few tokens complete it. A [`Constraint`] runs it along with a generation: it checks the token that
+//! was sampled, makes the mask of all tokens that may come where that one may not, and once as many tokens are left as
+//! the text needs it lets only those pass that complete it. It never looks at the model.
+//!
+//! # Example
+//!
+//! ```
+//! use picolm_core::constraint::{Bounds, Constraint, Grammar, TokenTrie};
+//! use picolm_core::gguf::Gguf;
+//! use picolm_core::tokenizer::Tokenizer;
+//!
+//! # fn main() -> Result<(), picolm_core::error::Error> {
+//! # let file = picolm_fixtures::bytes("llama-bpe");
+//! let tokenizer = Tokenizer::new(&Gguf::parse(&file, file.len() as u64)?)?;
+//! let trie = TokenTrie::new(&tokenizer)?;
+//! let grammar = Grammar::json(&Bounds::default())?;
+//! let mut constraint = Constraint::new(grammar, &tokenizer, &trie)?;
+//!
+//! // At most 20 tokens: the text is sure to end within them.
+//! constraint.begin(20)?;
+//! let (mut left, mut text) = (20, Vec::new());
+//! while !constraint.is_finished() {
+//!     // Here a model would say what it likes best; this one likes the first token that may come.
+//!     let mask = constraint.mask(left);
+//!     let token = (0..).find(|id| mask[*id as usize / 32] >> (id % 32) & 1 != 0).expect("a way on");
+//!     if tokenizer.is_end(token) {
+//!         break;
+//!     }
+//!     constraint.commit(token)?;
+//!     tokenizer.decode(token, false, &mut text);
+//!     left -= 1;
+//! }
+//! serde_json::from_slice::<serde_json::Value>(&text).expect("JSON");
+//! # Ok(())
+//! # }
+//! ```
+
+mod build;
+mod cost;
+mod dfa;
+mod machine;
+mod mask;
+mod number;
+mod object;
+mod program;
+mod regex;
+mod string;
+#[cfg(test)]
+mod tests;
+mod trie;
+mod value;
+
+pub use mask::Constraint;
+use program::Program;
+pub use trie::TokenTrie;
+pub use value::Bounds;
+
+use crate::error::ConstraintError;
+
+/// A form of text, compiled.
+#[derive(Debug)]
+pub struct Grammar {
+    program: Program,
+}
+
+impl Grammar {
+    /// Any JSON object or array, without spaces.
+    ///
+    /// # Errors
+    ///
+    /// No memory.
+    pub fn json(bounds: &Bounds) -> Result<Self, ConstraintError> {
+        let mut program = Program::new(bounds.depth)?;
+        let (_, container) = program.any_value(bounds)?;
+        program.set_start(container);
+        Ok(Grammar { program })
+    }
+
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.program.bytes()
+    }
+}
