@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::program::{NONE, Node, NodeId, Program, Span, add};
+use super::program::{NONE, Node, NodeId, Program, add};
 use crate::error::ConstraintError;
 
 /// A piece of a program that is entered at `start` and left over `end`, a jump to nowhere yet.
@@ -218,14 +218,3 @@ pub(super) fn intersect(a: &[Range], b: &[Range]) -> Result<Vec<Range>, Constrai
     }
     Ok(out)
 }
-
-/// Targets of nodes that consume nothing, for whoever follows them.
-pub(super) fn silent(program: &Program, node: Node) -> &[NodeId] {
-    match node {
-        Node::Split(span) => program.targets(span),
-        _ => &[],
-    }
-}
-
-/// A span of nothing.
-pub(super) const NO_SPAN: Span = Span { start: 0, len: 0 };

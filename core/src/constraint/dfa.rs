@@ -69,6 +69,14 @@ impl Dfa {
         self.labels.get(state as usize).copied().filter(|&label| label != DEAD).map(u32::from)
     }
 
+    /// Accepts no text that has a label.
+    pub(super) fn forbid(&mut self, label: u32) {
+        for slot in self.labels.iter_mut().filter(|slot| u32::from(**slot) == label) {
+            *slot = DEAD;
+        }
+        self.prune();
+    }
+
     /// Whether a text is accepted.
     pub(super) fn accepts(&self, text: &[u8]) -> bool {
         self.run(text).is_some_and(|state| self.label(state).is_some())

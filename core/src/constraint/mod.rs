@@ -41,12 +41,14 @@
 mod build;
 mod cost;
 mod dfa;
+mod json;
 mod machine;
 mod mask;
 mod number;
 mod object;
 mod program;
 mod regex;
+mod schema;
 mod string;
 #[cfg(test)]
 mod tests;
@@ -76,6 +78,27 @@ impl Grammar {
         let mut program = Program::new(bounds.depth)?;
         let (_, container) = program.any_value(bounds)?;
         program.set_start(container);
+        Ok(Grammar { program })
+    }
+
+    /// JSON without spaces that is valid for a JSON Schema, given as JSON.
+    ///
+    /// Understood are `type`, `enum`, `const`, `properties`, `required`, `additionalProperties`, `patternProperties`,
+    /// `minProperties`, `maxProperties`, `items`, `prefixItems`, `minItems`, `maxItems`, `minLength`, `maxLength`,
+    /// `pattern`, `format` (`date`, `time`, `date-time`, `uuid`, `email`, `ipv4`, `ipv6`, `uri`), `minimum`, `maximum`,
+    /// `exclusiveMinimum`, `exclusiveMaximum`, `multipleOf`, `anyOf`, `oneOf` (of branches that exclude each other), `allOf`
+    /// and `$ref` into the schema itself; annotations say nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ConstraintError::Keyword`] for any other keyword or a value that makes no sense, with its place, and for text
+    /// that is no JSON or a schema that takes too much memory.
+    pub fn schema(schema: &[u8], bounds: &Bounds) -> Result<Self, ConstraintError> {
+        let document = json::Document::parse(schema)?;
+        let mut program = Program::new(bounds.depth)?;
+        let (any, _) = program.any_value(bounds)?;
+        let start = schema::compile(&document, 0, &mut program, any, bounds)?;
+        program.set_start(start);
         Ok(Grammar { program })
     }
 

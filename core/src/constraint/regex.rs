@@ -70,14 +70,6 @@ pub(super) fn compile(patterns: &[(&[u8], u32)], rest: bool) -> Result<Dfa, Refu
     Ok(Dfa::new(&program, start)?)
 }
 
-/// The automaton of texts that all patterns match.
-pub(super) fn compile_all(patterns: &[&[u8]]) -> Result<Dfa, Refusal> {
-    match patterns {
-        [one] => compile(&[(one, 0)], false),
-        _ => Err(Refusal::Syntax("is one of several patterns for one string, which is not supported")),
-    }
-}
-
 fn add_pattern(program: &mut Program, pattern: &[u8], accept: NodeId) -> Result<NodeId, Refusal> {
     let text = core::str::from_utf8(pattern).map_err(|_| Refusal::Syntax("is not UTF-8"))?;
     let mut parser = Parser { text: text.chars().map(u32::from).collect(), at: 0 };

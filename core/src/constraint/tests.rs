@@ -144,3 +144,95 @@ fn json_is_accepted_and_what_is_none_is_not() {
         assert!(!accepts(&mut constraint, b"[\"\xed\xa0\x80\"]"));
     });
 }
+
+fn schema_accepts(schema: &str, cases: &[(&str, bool)]) {
+    with_vocabulary("llama-bpe", |tokenizer, trie| {
+        let grammar = Grammar::schema(schema.as_bytes(), &Bounds::default()).unwrap();
+        let mut constraint = Constraint::new(grammar, tokenizer, trie).unwrap();
+        for (text, expected) in cases {
+            assert_eq!(accepts(&mut constraint, text.as_bytes()), *expected, "{text} for {schema}");
+        }
+        let mut random = Random(7);
+        for round in 0..20 {
+            let budget = constraint.needed() + round * 3;
+            let text = random_text(&mut constraint, tokenizer, &mut random, budget);
+            assert!(serde_json::from_slice::<serde_json::Value>(&text).is_ok());
+            assert!(accepts(&mut constraint, &text));
+        }
+    });
+}
+
+#[test]
+fn schemas_accept_what_is_valid() {
+    schema_accepts(
+        r#"{"type":"object","properties":{"a":{"type":"integer","minimum":3,"maximum":12},"ab":{"enum":["x","xy",null]},
+            "c":{"type":"array","items":{"type":"boolean"},"minItems":1,"maxItems":2}},"required":["a","c"],
+            "additionalProperties":false}"#,
+        &[
+            (r#"{"a":3,"c":[true]}"#, true),
+            (r#"{"c":[true,false],"ab":"xy","a":12}"#, true),
+            (r#"{"a":3}"#, false),
+            (r#"{"a":3,"c":[]}"#, false),
+            (r#"{"a":3,"c":[true],"a":4}"#, false),
+            (r#"{"a":13,"c":[true]}"#, false),
+            (r#"{"a":3,"c":[true],"d":1}"#, false),
+            (r#"{"a":3,"c":[true,true,true]}"#, false),
+            (r#"{"ab":null,"a":3,"c":[true]}"#, true),
+        ],
+    );
+    schema_accepts(
+        r##"{"$defs":{"t":{"type":"object","properties":{"v":{"type":"string","minLength":2,"maxLength":3},
+            "k":{"type":"array","items":{"$ref":"#/$defs/t"}}},"required":["v"]}},"$ref":"#/$defs/t"}"##,
+        &[
+            (r#"{"v":"ab"}"#, true),
+            (r#"{"v":"a"}"#, false),
+            (r#"{"v":"éé","k":[{"v":"abc","k":[]}]}"#, true),
+            (r#"{"v":"ab","k":[{}]}"#, false),
+            (r#"{"v":"ab","other":[1,{"x":null}]}"#, true),
+        ],
+    );
+    schema_accepts(
+        r#"{"patternProperties":{"^x[ab]$":{"type":"integer"},"^y":{"type":"null"}},"additionalProperties":false,
+            "type":"object","minProperties":2}"#,
+        &[
+            (r#"{"xa":1,"xb":2}"#, true),
+            (r#"{"xa":1}"#, false),
+            (r#"{"xa":1,"xa":2}"#, false),
+            (r#"{"xa":1,"y":null}"#, true),
+            (r#"{"xa":1,"yy":1}"#, false),
+            (r#"{"xc":1,"yy":null}"#, false),
+        ],
+    );
+    schema_accepts(
+        r#"{"anyOf":[{"type":"string","pattern":"^a+$"},{"type":"number","exclusiveMinimum":0,"maximum":1.5}]}"#,
+        &[
+            ("\"aaa\"", true),
+            ("\"\"", false),
+            ("\"b\"", false),
+            ("0", false),
+            ("0.5", true),
+            ("1.5", true),
+            ("2", false),
+        ],
+    );
+}
+
+#[test]
+fn schemas_with_unknown_keywords_are_refused_by_name() {
+    for (schema, keyword, pointer) in [
+        (r#"{"not":{}}"#, "not", ""),
+        (r#"{"properties":{"a":{"items":[{"if":true}]}}}"#, "if", "/properties/a/items/0"),
+        (r##"{"$ref":"#/x"}"##, "$ref", ""),
+        (r#"{"type":"strin"}"#, "type", ""),
+        (r#"{"anyOf":[{},{"type":"string","pattern":"(?=a)"}]}"#, "pattern", "/anyOf/1"),
+        (r#"{"oneOf":[{"type":"string"},{"type":["string","null"]}]}"#, "oneOf", ""),
+        (r#"{"type":"string","format":"idn-email"}"#, "format", ""),
+    ] {
+        match Grammar::schema(schema.as_bytes(), &Bounds::default()) {
+            Err(ConstraintError::Keyword { keyword: k, pointer: p, .. }) => {
+                assert_eq!((k.as_str(), p.as_str()), (keyword, pointer), "{schema}");
+            }
+            other => panic!("{schema}: {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Formats as patterns. They are narrower than what the formats allow where the rest is of little use.
+
+/// The pattern of a format of strings.
+pub(super) fn pattern(name: &[u8]) -> Option<&'static [u8]> {
+    let pattern = match name {
+        b"date" => DATE,
+        b"time" => TIME,
+        b"date-time" => DATE_TIME,
+        b"uuid" => "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$",
+        b"email" => EMAIL,
+        b"ipv4" => IPV4,
+        b"ipv6" => IPV6,
+        b"uri" => URI,
+        _ => return None,
+    };
+    Some(pattern.as_bytes())
+}
+
+/// Whether a format is one of numbers.
+pub(super) fn is_numeric(name: &[u8]) -> bool {
+    matches!(name, b"int32" | b"int64" | b"float" | b"double")
+}
+
+/// The integers of a format. Others take more than is ever written.
+pub(super) fn range(name: &[u8]) -> Option<(i64, i64)> {
+    (name == b"int32").then_some((i32::MIN.into(), i32::MAX.into()))
+}
+
+macro_rules! date {
+    () => {
+        "[1-9][0-9]{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|\
+         (?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+    };
+}
+
+macro_rules! time {
+    () => {
+        "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,6})?\
+         (?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+    };
+}
+
+/// Days that every year has.
+const DATE: &str = concat!("^", date!(), "$");
+const TIME: &str = concat!("^", time!(), "$");
+const DATE_TIME: &str = concat!("^", date!(), "[Tt]", time!(), "$");
+
+const EMAIL: &str = "^[A-Za-z0-9_+-]{1,32}(?:\\.[A-Za-z0-9_+-]{1,16})?@[A-Za-z0-9](?:[A-Za-z0-9-]{0,30}[A-Za-z0-9])?\
+    (?:\\.[A-Za-z]{2,12}){1,2}$";
+
+const IPV4: &str = "^(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}\
+    (?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])$";
+
+/// All groups, or some before and after the gap that `::` is: at most seven of them.
+const IPV6: &str = "^(?:(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}|(?:[0-9a-fA-F]{1,4}:){1,3}(?::[0-9a-fA-F]{1,4}){1,4}|\
+    (?:[0-9a-fA-F]{1,4}:){1,6}:|::(?:[0-9a-fA-F]{1,4}:){0,5}[0-9a-fA-F]{1,4}|::)$";
+
+const URI: &str = "^[A-Za-z][A-Za-z0-9+.-]{0,15}:(?://[A-Za-z0-9.-]{1,64}(?::[1-9][0-9]{0,3})?(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]*)*)\
+    (?:\\?[A-Za-z0-9._~!$&'()*+,;=:@/?-]*)?(?:#[A-Za-z0-9._~!$&'()*+,;=:@/?-]*)?$";

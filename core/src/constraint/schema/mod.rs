@@ -1,0 +1,347 @@
+//! JSON Schema (2020-12, and draft 7 where it differs) to programs.
+//!
+//! Schemas that apply to one value together (by `allOf`, `$ref`, or several keywords that reach the same property) are
+//! compiled as one. What is not supported is an error, never passed over.
+
+mod disjoint;
+mod format;
+mod number;
+mod object;
+mod scalar;
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::json::{Document, Kind, ValueId};
+use super::program::{NONE, Node, NodeId, Program, add};
+use super::value::Bounds;
+use crate::error::{ConstraintError, Name};
+use scalar::Types;
+
+/// Most sets of schemas that are compiled.
+const MAX_SETS: usize = 1 << 13;
+/// Most schemas that apply to one value together.
+const MAX_TOGETHER: usize = 512;
+/// Most combinations of the branches of `anyOf` and `oneOf` that apply to one value.
+const MAX_BRANCHES: u64 = 256;
+
+/// Set on a schema whose `$ref`, `allOf`, `anyOf` and `oneOf` are already taken care of.
+const EXPANDED: u32 = 1 << 31;
+
+/// Keywords that say nothing about which values are valid.
+const ANNOTATIONS: &str = "title description default examples example $schema $id id $comment $defs definitions \
+    $anchor $vocabulary deprecated readOnly writeOnly contentEncoding contentMediaType";
+/// Keywords that are compiled, beside those that combine schemas.
+const SUPPORTED: &str = "type enum const properties required additionalProperties patternProperties \
+    minProperties maxProperties items prefixItems additionalItems minItems maxItems minLength maxLength pattern format \
+    minimum maximum exclusiveMinimum exclusiveMaximum multipleOf";
+
+/// Schemas in compilation.
+pub(super) struct Compiler<'c> {
+    document: &'c Document,
+    program: &'c mut Program,
+    bounds: &'c Bounds,
+    /// The node of any value.
+    any: NodeId,
+    /// The node of no value.
+    nothing: NodeId,
+    /// Sets of schemas and their nodes; those from `next` on are still to be compiled.
+    sets: Vec<(Vec<u32>, NodeId)>,
+    next: usize,
+}
+
+/// Schemas that apply to one value, with their references and combinations resolved.
+#[derive(Default)]
+struct Together {
+    /// Schemas whose own keywords apply.
+    schemas: Vec<ValueId>,
+    /// Of each of these lists one schema applies too.
+    choices: Vec<Choice>,
+    /// No value is valid.
+    impossible: bool,
+}
+
+struct Choice {
+    keyword: ValueId,
+    /// Only one may apply, so no value may be valid for two.
+    exclusive: bool,
+}
+
+/// Compiles a schema of a document; the program's rule for it is returned. `any` is the rule of any value.
+pub(super) fn compile(
+    document: &Document,
+    schema: ValueId,
+    program: &mut Program,
+    any: NodeId,
+    bounds: &Bounds,
+) -> Result<NodeId, ConstraintError> {
+    let nothing = program.split(&[])?;
+    let mut compiler = Compiler { document, program, bounds, any, nothing, sets: Vec::new(), next: 0 };
+    let start = compiler.rule(vec![schema])?;
+    while let Some((set, node)) = compiler.sets.get(compiler.next).cloned() {
+        compiler.next += 1;
+        let together = compiler.resolve(&set)?;
+        let rule = compiler.value(&together)?;
+        compiler.program.set_node(node, Node::Jump(rule));
+    }
+    Ok(start)
+}
+
+impl<'c> Compiler<'c> {
+    /// The rule of values that are valid for all of some schemas. It is compiled later.
+    fn rule(&mut self, mut set: Vec<u32>) -> Result<NodeId, ConstraintError> {
+        set.sort_unstable();
+        set.dedup();
+        if set.is_empty() {
+            return Ok(self.any);
+        }
+        if let Some(known) = self.sets.iter().find(|known| known.0 == set) {
+            return Ok(known.1);
+        }
+        let node = self.program.node(Node::Jump(NONE))?;
+        add(&mut self.sets, (set, node), "schemas", MAX_SETS)?;
+        Ok(node)
+    }
+
+    /// Follows `$ref` and `allOf`, and collects choices.
+    fn resolve(&self, set: &[u32]) -> Result<Together, ConstraintError> {
+        let mut together = Together::default();
+        let mut todo = set.to_vec();
+        let mut index = 0;
+        while let Some(&item) = todo.get(index) {
+            index += 1;
+            let (schema, expanded) = (item & !EXPANDED, item & EXPANDED != 0);
+            match self.document.kind(schema) {
+                Kind::Bool(true) => continue,
+                Kind::Bool(false) => together.impossible = true,
+                Kind::Object => {}
+                _ => return Err(self.error(schema, "is no schema")),
+            }
+            if together.schemas.contains(&schema) {
+                continue;
+            }
+            if index > MAX_TOGETHER {
+                let (cost, limit) = (index as u64, MAX_TOGETHER as u64);
+                return Err(ConstraintError::TooComplex { what: "schemas for one value", cost, limit });
+            }
+            together.schemas.push(schema);
+            for keyword in self.document.children(schema) {
+                match self.document.key(keyword) {
+                    b"$ref" if !expanded => todo.push(self.reference(keyword)?),
+                    b"allOf" if !expanded => todo.extend(self.document.children(keyword)),
+                    b"anyOf" | b"oneOf" if !expanded => {
+                        let exclusive = self.document.key(keyword) == b"oneOf";
+                        together.choices.push(Choice { keyword, exclusive });
+                    }
+                    b"$ref" | b"allOf" | b"anyOf" | b"oneOf" => {}
+                    name => self.check_keyword(keyword, name)?,
+                }
+            }
+        }
+        Ok(together)
+    }
+
+    fn check_keyword(&self, keyword: ValueId, name: &[u8]) -> Result<(), ConstraintError> {
+        let among = |list: &str| list.split(' ').any(|word| word.as_bytes() == name);
+        let extension = name.starts_with(b"x-");
+        match among(ANNOTATIONS) || among(SUPPORTED) || extension {
+            true => Ok(()),
+            false => Err(self.error(keyword, "is not supported")),
+        }
+    }
+
+    /// The rule of a value for schemas that are resolved.
+    fn value(&mut self, together: &Together) -> Result<NodeId, ConstraintError> {
+        if together.impossible {
+            return Ok(self.nothing);
+        }
+        if !together.choices.is_empty() {
+            return self.choose(together);
+        }
+        if let Some(constants) = self.constants(together)? {
+            return self.constant(together, &constants);
+        }
+        let types = self.types(together)?;
+        if together.schemas.iter().all(|&schema| !self.restricts(schema)) {
+            return Ok(self.any);
+        }
+        let mut kinds = Vec::new();
+        let mut words = Vec::new();
+        if types.has(Types::NULL) {
+            words.push(b"null".to_vec());
+        }
+        if types.has(Types::BOOLEAN) {
+            words.extend([b"true".to_vec(), b"false".to_vec()]);
+        }
+        if !words.is_empty() {
+            kinds.push(self.program.word_list(words)?);
+        }
+        if types.has(Types::INTEGER) || types.has(Types::FRACTION) {
+            kinds.extend(self.number(together, types)?);
+        }
+        if types.has(Types::STRING) {
+            kinds.extend(self.string(together)?);
+        }
+        if types.has(Types::ARRAY) {
+            kinds.extend(self.array(together)?);
+        }
+        if types.has(Types::OBJECT) {
+            kinds.extend(self.object(together)?);
+        }
+        self.program.split(&kinds)
+    }
+
+    /// One of all combinations of the branches of the choices.
+    fn choose(&mut self, together: &Together) -> Result<NodeId, ConstraintError> {
+        let base: Vec<u32> = together.schemas.iter().map(|schema| schema | EXPANDED).collect();
+        let mut combinations = vec![base.clone()];
+        let mut count = 1u64;
+        for choice in &together.choices {
+            let branches: Vec<ValueId> = self.document.children(choice.keyword).collect();
+            count = count.saturating_mul(branches.len() as u64);
+            if count > MAX_BRANCHES || branches.is_empty() {
+                let what = "combinations of branches";
+                return Err(ConstraintError::TooComplex { what, cost: count, limit: MAX_BRANCHES });
+            }
+            if choice.exclusive {
+                self.check_disjoint(&base, choice.keyword, &branches)?;
+            }
+            combinations = combinations
+                .iter()
+                .flat_map(|set| branches.iter().map(move |&branch| [&set[..], &[branch]].concat()))
+                .collect();
+        }
+        let mut rules = Vec::new();
+        for set in combinations {
+            rules.push(self.rule(set)?);
+        }
+        self.program.split(&rules)
+    }
+
+    /// Whether a schema's own keywords allow not just anything.
+    fn restricts(&self, schema: ValueId) -> bool {
+        self.document.children(schema).any(|keyword| {
+            let name = self.document.key(keyword);
+            SUPPORTED.split(' ').any(|word| word.as_bytes() == name)
+        })
+    }
+
+    /// The values of a keyword in all schemas that have it.
+    fn all<'s>(&'s self, together: &'s Together, name: &'s str) -> impl Iterator<Item = ValueId> + 's {
+        together.schemas.iter().filter_map(move |&schema| self.document.get(schema, name))
+    }
+
+    /// The least or largest value of a keyword that counts something.
+    fn count(
+        &self,
+        together: &Together,
+        name: &str,
+        largest: bool,
+    ) -> Result<Option<u32>, ConstraintError> {
+        let mut found: Option<u32> = None;
+        for keyword in self.all(together, name) {
+            let text = core::str::from_utf8(self.document.text(keyword)).unwrap_or("");
+            let whole = text.strip_suffix(".0").unwrap_or(text);
+            let value = match (self.document.kind(keyword), whole.parse::<u64>()) {
+                (Kind::Number, Ok(value)) => value.min(u32::MAX.into()) as u32,
+                _ => return Err(self.error(keyword, "is no count")),
+            };
+            found = Some(
+                found.map_or(value, |other| if largest { other.max(value) } else { other.min(value) }),
+            );
+        }
+        Ok(found)
+    }
+
+    /// The schema that `$ref` points to, in this document.
+    fn reference(&self, keyword: ValueId) -> Result<ValueId, ConstraintError> {
+        let text = self.document.text(keyword);
+        let refuse = || self.error(keyword, "does not point into this schema");
+        let (Kind::String, Some(pointer)) = (self.document.kind(keyword), text.strip_prefix(b"#"))
+        else {
+            return Err(refuse());
+        };
+        let mut value = self.root(keyword);
+        if pointer.is_empty() {
+            return Ok(value);
+        }
+        let pointer = pointer.strip_prefix(b"/").ok_or_else(refuse)?;
+        for part in pointer.split(|&byte| byte == b'/') {
+            let name = unescape(part);
+            let index = || core::str::from_utf8(&name).ok()?.parse().ok();
+            value = match self.document.kind(value) {
+                Kind::Object => self.document.member(value, &name),
+                Kind::Array => index().and_then(|index| self.document.children(value).nth(index)),
+                _ => None,
+            }
+            .ok_or_else(refuse)?;
+        }
+        Ok(value)
+    }
+
+    /// The schema that references begin from: of a tool the one that its list holds.
+    fn root(&self, mut value: ValueId) -> ValueId {
+        let first = self.sets.first().and_then(|set| set.0.first().copied()).unwrap_or(0);
+        loop {
+            match self.document.parent(value) {
+                NONE => return value,
+                _ if value == first => return value,
+                parent => value = parent,
+            }
+        }
+    }
+
+    /// An error about a keyword.
+    fn error(&self, keyword: ValueId, what: &'static str) -> ConstraintError {
+        error(self.document, keyword, what)
+    }
+}
+
+/// An error about a member of a document.
+pub(super) fn error(document: &Document, member: ValueId, what: &'static str) -> ConstraintError {
+    let holder = document.parent(member);
+    let mut pointer = Vec::new();
+    let mut value = holder;
+    while value != NONE && document.parent(value) != NONE {
+        let parent = document.parent(value);
+        let mut part = vec![b'/'];
+        match document.kind(parent) {
+            Kind::Object => part.extend_from_slice(document.key(value)),
+            _ => {
+                let index = document.children(parent).position(|child| child == value).unwrap_or(0);
+                let mut digits = Vec::new();
+                let mut rest = index;
+                while rest > 0 || digits.is_empty() {
+                    digits.push(b'0' + (rest % 10) as u8);
+                    rest /= 10;
+                }
+                part.extend(digits.iter().rev());
+            }
+        }
+        pointer.splice(0..0, part);
+        value = parent;
+    }
+    let end = pointer.get(pointer.len().saturating_sub(64)..).unwrap_or_default();
+    let keyword = Name::new(document.key(member));
+    ConstraintError::Keyword { keyword, pointer: Name::new(end), what }
+}
+
+/// A part of a JSON pointer in a URI.
+fn unescape(part: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = part;
+    while let Some((&byte, after)) = rest.split_first() {
+        let hex = |byte: &u8| char::from(*byte).to_digit(16);
+        let (byte, after) = match (byte, after) {
+            (b'~', [b'0', after @ ..]) => (b'~', after),
+            (b'~', [b'1', after @ ..]) => (b'/', after),
+            (b'%', [high, low, after @ ..]) if hex(high).is_some() && hex(low).is_some() => {
+                ((hex(high).unwrap_or(0) * 16 + hex(low).unwrap_or(0)) as u8, after)
+            }
+            _ => (byte, after),
+        };
+        out.push(byte);
+        rest = after;
+    }
+    out
+}
