@@ -479,35 +479,63 @@ impl Run<'_> {
 
     /// Enters a rule in the frame of this step's other calls of it.
     fn call(&mut self, thread: Thread, rule: NodeId, next: NodeId, layer: u8) {
-        let Thread { stack, .. } = thread;
-        let after = self.costs.layer(thread.layer).node(next).tokens;
-        let cost = sum(&[after, self.machine.stack_cost(stack)]);
-        let depth = self.machine.depth(stack);
         let start = self.machine.new_frames.min(self.machine.frames.len());
         let same =
             |frame: &Frame| frame.node == rule && !frame.is_container && frame.layer == thread.layer;
         let found = self.machine.frames[start..].iter().position(same);
         let index = start + found.unwrap_or(self.machine.frames.len() - start);
+        if found.is_none() {
+            let depth = self.machine.depth(thread.stack);
+            let frame = Frame { node: rule, ..self.new_frame(thread, depth) };
+            self.machine.frames.push(frame);
+            self.follow(Thread { node: rule, stack: index as u32, layer, state: State::Begin });
+        }
+        // What a rule calls at its end returns to the rule's own callers, so that recursion there takes no memory.
+        match self.machine.frame(thread.stack).copied() {
+            Some(frame)
+                if self.returns(next)
+                    && !frame.is_container
+                    && frame.layer == thread.layer
+                    && (thread.stack as usize) < start =>
+            {
+                let mut caller = frame.edges;
+                while let Some(edge) = self.machine.edge(caller) {
+                    self.add_caller(index, thread.layer, edge.node, edge.stack);
+                    caller = edge.next;
+                }
+            }
+            _ => self.add_caller(index, thread.layer, next, thread.stack),
+        }
+    }
+
+    /// Whether a node leads to its rule's end at once.
+    fn returns(&self, mut node: NodeId) -> bool {
+        for _ in 0..8 {
+            match self.program.get(node) {
+                Node::Jump(next) if node != NONE => node = next,
+                Node::Return => return true,
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    fn add_caller(&mut self, index: usize, layer: u8, node: NodeId, stack: u32) {
         let edges = self.machine.frames.get(index).map_or(NONE, |frame| frame.edges);
         let mut edge = edges;
         while let Some(found) = self.machine.edge(edge) {
-            if found.node == next && found.stack == stack {
+            if found.node == node && found.stack == stack {
                 return;
             }
             edge = found.next;
         }
-        self.machine.edges.push(Edge { node: next, stack, next: edges });
+        let after = self.costs.layer(layer).node(node).tokens;
+        let cost = sum(&[after, self.machine.stack_cost(stack)]);
+        self.machine.edges.push(Edge { node, stack, next: edges });
         let edges = self.machine.edges.len() as u32 - 1;
-        match self.machine.frames.get_mut(index) {
-            Some(frame) => {
-                frame.edges = edges;
-                frame.cost = frame.cost.min(cost);
-            }
-            None => {
-                let frame = Frame { node: rule, edges, cost, ..self.new_frame(thread, depth) };
-                self.machine.frames.push(frame);
-                self.follow(Thread { node: rule, stack: index as u32, layer, state: State::Begin });
-            }
+        if let Some(frame) = self.machine.frames.get_mut(index) {
+            frame.edges = edges;
+            frame.cost = frame.cost.min(cost);
         }
     }
 
@@ -582,10 +610,9 @@ impl Run<'_> {
             (Node::Obj(index), _) => return self.object_cost(thread, index),
             (Node::Arr(index), _) => return self.array_cost(thread, index),
             (Node::Free { .. }, State::Free { dfa, .. }) => {
-                let last = self.program.dfas.get(super::program::TEXT as usize);
-                let whole = last.is_some_and(|automaton| automaton.label(dfa).is_some());
-                // A character that is begun takes three bytes more at most.
-                if whole { 0 } else { super::cost::times(3, costs.byte[0x80]) }
+                let free = self.string(super::program::FREE_TEXT);
+                let need = |spec| costs.need(super::program::FREE_TEXT, &spec, dfa, 0);
+                free.map_or(INFINITE, need)
             }
             _ => costs.node(thread.node).tokens,
         };

@@ -41,6 +41,7 @@
 mod build;
 mod cost;
 mod dfa;
+mod gbnf;
 mod json;
 mod machine;
 mod mask;
@@ -52,11 +53,13 @@ mod schema;
 mod string;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod trie;
 mod value;
 
 pub use mask::Constraint;
 use program::Program;
+pub use tools::ToolChoice;
 pub use trie::TokenTrie;
 pub use value::Bounds;
 
@@ -98,6 +101,41 @@ impl Grammar {
         let mut program = Program::new(bounds.depth)?;
         let (any, _) = program.any_value(bounds)?;
         let start = schema::compile(&document, 0, &mut program, any, bounds)?;
+        program.set_start(start);
+        Ok(Grammar { program })
+    }
+
+    /// Text of a grammar in llama.cpp's notation (GBNF), from its rule `root` on.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the grammar and in which line, a rule that is not defined or begins with itself, or a grammar that
+    /// takes too much memory.
+    pub fn gbnf(grammar: &[u8]) -> Result<Self, ConstraintError> {
+        let mut program = Program::new(u32::MAX)?;
+        let start = gbnf::compile(grammar, &mut program)?;
+        program.set_start(start);
+        Ok(Grammar { program })
+    }
+
+    /// Calls of tools, which are given as JSON in OpenAI's form: a list of
+    /// `{"type":"function","function":{"name":…,"parameters":{…}}}`.
+    ///
+    /// A text with calls ends in `{"tool_calls":[{"id":…,"type":"function","function":{"name":…,"arguments":"…"}}]}`, where
+    /// the arguments are a string that holds JSON which is valid for the tool's parameters. Text before it, which only
+    /// [`ToolChoice::Auto`] lets a model write, never holds the beginning of such calls.
+    ///
+    /// # Errors
+    ///
+    /// As [`schema`](Self::schema), and [`ConstraintError::UnknownTool`].
+    pub fn tools(
+        tools: &[u8],
+        choice: ToolChoice<'_>,
+        bounds: &Bounds,
+    ) -> Result<Self, ConstraintError> {
+        let document = json::Document::parse(tools)?;
+        let mut program = Program::new(bounds.depth)?;
+        let start = tools::compile(&document, choice, &mut program, bounds)?;
         program.set_start(start);
         Ok(Grammar { program })
     }

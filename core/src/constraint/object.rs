@@ -85,7 +85,9 @@ impl<'r> Run<'r> {
             }
             return;
         }
-        let other = self.other_after(spec, key, byte);
+        // Callers that look for the end of tool calls count all braces, wherever they stand.
+        let brace = thread.layer > 0 && matches!(byte, b'{' | b'}');
+        let other = self.other_after(spec, key, byte).filter(|_| !brace);
         if !key.escape && byte == b'"' && low == high {
             self.end_other(thread, index, &frame, key);
         }

@@ -12,8 +12,9 @@ pub(super) type NodeId = u32;
 pub(super) const NONE: u32 = u32::MAX;
 /// The string automaton of any text without control characters.
 pub(super) const ANY: u32 = 0;
-/// The string automaton of any text.
+/// The string automaton of any text, and the string that it is of.
 pub(super) const TEXT: u32 = 1;
+pub(super) const FREE_TEXT: u32 = 0;
 
 /// Most nodes of a program.
 const MAX_NODES: usize = 1 << 16;
@@ -163,6 +164,7 @@ impl Program {
         let mut program = Program::empty(depth);
         program.dfas.push(super::regex::any(false)?);
         program.dfas.push(super::regex::any(true)?);
+        program.strings.push(StrSpec { dfa: TEXT, min: 0, max: u32::MAX });
         Ok(program)
     }
 

@@ -13,7 +13,14 @@ pub(super) struct Place {
     pub(super) dfa: u32,
     pub(super) chars: u32,
     pub(super) escape: Escape,
+    /// Opening braces without closing ones, in a string inside a string: callers that look for the end of tool calls
+    /// count all braces, wherever they stand, so those of a string must match.
+    pub(super) braces: i8,
 }
+
+/// More braces that are open, or closed too early, a string cannot have: before tool calls' arguments four are open.
+const MOST_BRACES: i8 = 100;
+const LEAST_BRACES: i8 = -2;
 
 /// Where a thread stands in an escape sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +53,7 @@ impl Run<'_> {
     pub(super) fn take_string(&mut self, thread: Thread, index: u32, byte: u8) {
         let State::Str(place) = thread.state else {
             if byte == b'"' {
-                let place = Place { dfa: 0, chars: 0, escape: Escape::Outside };
+                let place = Place { dfa: 0, chars: 0, escape: Escape::Outside, braces: 0 };
                 self.machine.rest(Thread { state: State::Str(place), ..thread });
             }
             return;
@@ -56,7 +63,8 @@ impl Run<'_> {
         let any = spec.dfa == ANY;
         let next = match (place.escape, byte) {
             (Escape::Outside, b'"') => {
-                if place.chars >= spec.min && dfa.label(place.dfa).is_some() {
+                let ends = place.chars >= spec.min && place.braces == 0;
+                if ends && dfa.label(place.dfa).is_some() {
                     self.leave_rule(thread);
                 }
                 return;
@@ -66,7 +74,12 @@ impl Run<'_> {
             }
             (Escape::Outside, 0x20..) => {
                 let chars = place.chars + u32::from(starts_character(byte));
-                dfa.step(place.dfa, byte).map(|dfa| Place { dfa, chars, ..place })
+                let braces = match (byte, any && thread.layer > 0) {
+                    (b'{', true) => place.braces + 1,
+                    (b'}', true) => place.braces - 1,
+                    _ => place.braces,
+                };
+                dfa.step(place.dfa, byte).map(|dfa| Place { dfa, chars, braces, ..place })
             }
             (Escape::Backslash, b'u') if any => {
                 Some(Place { escape: Escape::Digits { count: 0, value: 0 }, ..place })
@@ -76,7 +89,8 @@ impl Run<'_> {
             }
             (Escape::Backslash, _) => {
                 let content = unescape(byte).and_then(|content| dfa.step(place.dfa, content));
-                content.map(|dfa| Place { dfa, chars: place.chars + 1, escape: Escape::Outside })
+                let (chars, escape) = (place.chars + 1, Escape::Outside);
+                content.map(|dfa| Place { dfa, chars, escape, ..place })
             }
             (Escape::Digits { count, value }, _) => hex(place, count, value, byte),
             _ => None,
@@ -93,12 +107,15 @@ impl Run<'_> {
         let costs = self.costs.layer(layer);
         let Some(spec) = self.string(index) else { return INFINITE };
         let Some(dfa) = self.program.dfas.get(spec.dfa as usize) else { return INFINITE };
+        // The braces that are missing are characters, too.
+        let braces = u32::from(place.braces.unsigned_abs());
+        let chars = place.chars + braces;
         let content = match place.escape {
-            Escape::Outside => costs.need(index, &spec, place.dfa, place.chars),
+            Escape::Outside => costs.need(index, &spec, place.dfa, chars),
             Escape::Backslash => {
                 let after = ESCAPES.iter().filter_map(|&(byte, content)| {
                     let next = dfa.step(place.dfa, content)?;
-                    let rest = costs.need(index, &spec, next, place.chars + 1);
+                    let rest = costs.need(index, &spec, next, chars + 1);
                     Some(sum(&[costs.byte[usize::from(byte)], rest]))
                 });
                 after.min().unwrap_or(INFINITE)
@@ -106,10 +123,11 @@ impl Run<'_> {
             Escape::Digits { count, .. } => {
                 let digit = costs.byte[usize::from(b'0')].max(costs.byte[usize::from(b'1')]);
                 let digits = super::cost::times(4u32.saturating_sub(count.into()), digit);
-                sum(&[digits, costs.need(index, &spec, place.dfa, place.chars + 1)])
+                sum(&[digits, costs.need(index, &spec, place.dfa, chars + 1)])
             }
         };
-        sum(&[content, costs.byte[usize::from(b'"')]])
+        let brace = costs.byte[usize::from(b'{')].max(costs.byte[usize::from(b'}')]);
+        sum(&[content, super::cost::times(braces, brace), costs.byte[usize::from(b'"')]])
     }
 
     pub(super) fn take_number(&mut self, thread: Thread, index: u32, byte: u8) {

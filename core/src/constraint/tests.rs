@@ -236,3 +236,250 @@ fn schemas_with_unknown_keywords_are_refused_by_name() {
         }
     }
 }
+
+fn gbnf(grammar: &str) -> Result<Grammar, ConstraintError> {
+    Grammar::gbnf(grammar.as_bytes())
+}
+
+#[test]
+fn llama_cpp_s_grammars_accept_their_texts() {
+    let cases: [(&str, &str, &[&str], &[&str]); 8] = [
+        (
+            "arithmetic",
+            include_str!("../../testdata/gbnf/arithmetic.gbnf"),
+            &["x1 +(2*y)=7\n", "1=2\n3=4\n"],
+            &["", "1=\n", "1==2\n"],
+        ),
+        (
+            "c",
+            include_str!("../../testdata/gbnf/c.gbnf"),
+            &[
+                "",
+                "int main(){return ( -f(x, 2)+3 )*y;}",
+                "float f(int a){if(a<3){b =  4;}else{/* * */}}",
+            ],
+            &["int main()", "int main(){return;}", "long x(){}"],
+        ),
+        (
+            "chess",
+            include_str!("../../testdata/gbnf/chess.gbnf"),
+            &["1. e4 e5\n2. Nf3 O-O-O+\n"],
+            &["1. e4 e5\n", "2. e4 e5\n"],
+        ),
+        (
+            "english",
+            include_str!("../../testdata/gbnf/english.gbnf"),
+            &["Hello, world [42]\\!"],
+            &["", "a  b", "é"],
+        ),
+        (
+            "japanese",
+            include_str!("../../testdata/gbnf/japanese.gbnf"),
+            &["ねこ、ネコ 猫"],
+            &["cat", "ね\u{3040}"],
+        ),
+        (
+            "json",
+            include_str!("../../testdata/gbnf/json.gbnf"),
+            &["{ \"a\":[1, 2.5e1 , null]}\n "],
+            &["[]", "{\"a\":}", "{\"\u{1f}\":1}"],
+        ),
+        (
+            "json_arr",
+            include_str!("../../testdata/gbnf/json_arr.gbnf"),
+            &["[\n1,\n{}]"],
+            &["{}", "[\n1"],
+        ),
+        (
+            "list",
+            include_str!("../../testdata/gbnf/list.gbnf"),
+            &["- a\n- é b\n"],
+            &["", "- \n", "- a\u{2028}\n"],
+        ),
+    ];
+    for vocabulary in ["llama-bpe", "nano"] {
+        with_vocabulary(vocabulary, |tokenizer, trie| {
+            for (name, grammar, good, bad) in &cases {
+                let mut constraint = Constraint::new(gbnf(grammar).unwrap(), tokenizer, trie).unwrap();
+                for text in *good {
+                    assert!(accepts(&mut constraint, text.as_bytes()), "{name}: {text:?}");
+                }
+                for text in *bad {
+                    assert!(!accepts(&mut constraint, text.as_bytes()), "{name}: {text:?}");
+                }
+                let mut random = Random(3);
+                for round in 0..20 {
+                    let budget = constraint.needed() + 4 * round;
+                    let text = random_text(&mut constraint, tokenizer, &mut random, budget);
+                    assert!(accepts(&mut constraint, &text), "{name}: {text:?}");
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn grammars_that_make_no_sense_are_refused_with_their_place() {
+    let left =
+        |name: &str| Err(ConstraintError::LeftRecursion(crate::error::Name::new(name.as_bytes())));
+    for (grammar, expected) in [
+        ("root ::= root \"a\" | \"b\"", left("root")),
+        ("root ::= a\na ::= ws b \"x\"\nb ::= a | \"y\"\nws ::= \" \"*", left("a")),
+        ("root ::= \"a\" | \"(\" root \")\"", Ok(())),
+        ("root ::= (\"a\"*)*", Ok(())),
+        ("root ::= \"a\" root | \"\"", Ok(())),
+        ("root ::= x", Err(ConstraintError::UndefinedRule(crate::error::Name::new(b"x")))),
+        ("a ::= \"b\"", Err(ConstraintError::UndefinedRule(crate::error::Name::new(b"root")))),
+    ] {
+        let found = gbnf(grammar).map(|_| ());
+        match (&found, &expected) {
+            (Err(ConstraintError::LeftRecursion(_)), Err(ConstraintError::LeftRecursion(_))) => {}
+            _ => assert_eq!(found, expected, "{grammar}"),
+        }
+    }
+    for (grammar, line) in [
+        ("root ::= \"a", 1),
+        ("root ::= (\n\"a\"", 2),
+        ("root ::= \"a\"\nx = 3", 2),
+        ("root ::= [b-a]", 1),
+        ("root ::= <x>", 1),
+    ] {
+        match gbnf(grammar) {
+            Err(ConstraintError::Grammar { line: found, .. }) => assert_eq!(found, line, "{grammar}"),
+            other => panic!("{grammar}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn ambiguous_and_recursive_grammars_stay_small() {
+    // Each level can be read in two ways; read apart there would be 2^60 of them.
+    let mut deep = String::from("root ::= r0\n");
+    for level in 0..60 {
+        deep.push_str(&format!(
+            "r{level} ::= \"(\" r{} \")\" | \"(\" r{} \")\" \"!\"\n",
+            level + 1,
+            level + 1
+        ));
+    }
+    deep.push_str("r60 ::= \"x\"\n");
+    let right = "root ::= \"a\" root | \"b\"";
+    let twice = "root ::= \"a\" root \"a\" | \"a\" root \"b\" | \"c\"";
+    with_vocabulary("llama-bpe", |tokenizer, trie| {
+        for (grammar, good, bad) in [
+            (
+                deep.as_str(),
+                format!("{}x{}", "(".repeat(60), ")!)".repeat(30)),
+                format!("{}x", "(".repeat(60)),
+            ),
+            (right, format!("{}b", "a".repeat(3000)), String::from("aac")),
+            (twice, format!("{}c{}", "a".repeat(40), "ab".repeat(20)), String::from("aaca")),
+        ] {
+            let mut constraint = Constraint::new(gbnf(grammar).unwrap(), tokenizer, trie).unwrap();
+            assert!(accepts(&mut constraint, good.as_bytes()), "{grammar}");
+            assert!(!accepts(&mut constraint, bad.as_bytes()), "{grammar}");
+        }
+        let mut constraint = Constraint::new(gbnf(right).unwrap(), tokenizer, trie).unwrap();
+        let a = tokenizer.find(b"a").unwrap();
+        constraint.begin(100_000).unwrap();
+        for _ in 0..20_000 {
+            constraint.commit(a).unwrap();
+        }
+        assert!(constraint.memory_bytes() < 1 << 20, "{}", constraint.memory_bytes());
+    });
+}
+
+const TOOLS: &str = r#"[
+    {"type":"function","function":{"name":"get_weather","description":"…","parameters":{"type":"object",
+        "properties":{"city":{"type":"string","maxLength":30},"unit":{"enum":["C","F"]}},"required":["city"]}}},
+    {"type":"function","function":{"name":"stop"}}
+]"#;
+
+/// Takes calls from a text as PicoClaw does: a literal beginning, matching braces, a strict parser, arguments in a string.
+fn parse_calls(text: &[u8]) -> Option<Vec<(String, serde_json::Value)>> {
+    let text = std::str::from_utf8(text).unwrap();
+    let start = text.find("{\"tool_calls\"")?;
+    let (mut depth, mut end) = (0, text.len());
+    for (at, byte) in text.bytes().enumerate().skip(start) {
+        depth += i32::from(byte == b'{') - i32::from(byte == b'}');
+        if depth == 0 {
+            end = at + 1;
+            break;
+        }
+    }
+    let calls: serde_json::Value = serde_json::from_str(&text[start..end]).unwrap();
+    let one = |call: &serde_json::Value| {
+        assert_eq!(call["type"], "function");
+        assert!(call["id"].as_str().unwrap().starts_with("call_"));
+        let arguments = call["function"]["arguments"].as_str().unwrap();
+        (call["function"]["name"].as_str().unwrap().into(), serde_json::from_str(arguments).unwrap())
+    };
+    Some(calls["tool_calls"].as_array().unwrap().iter().map(one).collect())
+}
+
+#[test]
+fn tool_calls_parse_as_callers_parse_them() {
+    for vocabulary in ["llama-bpe", "nano"] {
+        with_vocabulary(vocabulary, |tokenizer, trie| {
+            for choice in [
+                ToolChoice::Auto,
+                ToolChoice::Required,
+                ToolChoice::None,
+                ToolChoice::Named(b"get_weather"),
+            ] {
+                let bounds = Bounds { other_properties: false, ..Bounds::default() };
+                let grammar = Grammar::tools(TOOLS.as_bytes(), choice, &bounds).unwrap();
+                let mut constraint = Constraint::new(grammar, tokenizer, trie).unwrap();
+                let mut random = Random(5);
+                for round in 0..60 {
+                    constraint.begin(usize::MAX).unwrap();
+                    let budget = constraint.needed() + 2 * round;
+                    let text = random_text(&mut constraint, tokenizer, &mut random, budget.max(1));
+                    let calls = parse_calls(&text);
+                    match choice {
+                        ToolChoice::Auto => {}
+                        ToolChoice::None => assert!(calls.is_none()),
+                        _ => assert!(!calls.as_ref().unwrap().is_empty()),
+                    }
+                    for (name, arguments) in calls.into_iter().flatten() {
+                        assert!(
+                            name == "get_weather" || name == "stop" && choice == ToolChoice::Required
+                        );
+                        let arguments = arguments.as_object().unwrap();
+                        match name.as_str() {
+                            "get_weather" => {
+                                assert!(arguments["city"].is_string() && arguments.len() <= 2)
+                            }
+                            _ => assert!(arguments.is_empty()),
+                        }
+                    }
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn text_may_stand_before_calls_but_not_hold_half_of_them() {
+    with_vocabulary("llama-bpe", |tokenizer, trie| {
+        let bounds = Bounds::default();
+        let grammar = Grammar::tools(TOOLS.as_bytes(), ToolChoice::Auto, &bounds).unwrap();
+        let mut constraint = Constraint::new(grammar, tokenizer, trie).unwrap();
+        let call = r#"{"tool_calls":[{"id":"call_1","type":"function","function":{"name":"get_weather","arguments":"{\"city\":\"x\\\"\\ny\"}"}}]}"#;
+        let said = format!("Let me look. {call}");
+        for good in ["", "Hello {\"a\":1} é", "{{\"tool", call, said.as_str()] {
+            assert!(accepts(&mut constraint, good.as_bytes()), "{good}");
+        }
+        let unescaped = call.replace("\\\\n", "\\n");
+        let more = format!("{call} ok");
+        let half = "{\"tool_calls\":";
+        let object = r#"{"tool_calls":[{"id":"call_1","type":"function","function":{"name":"stop","arguments":{}}}]}"#;
+        for bad in [unescaped.as_str(), more.as_str(), half, object] {
+            assert!(!accepts(&mut constraint, bad.as_bytes()), "{bad}");
+        }
+        match Grammar::tools(TOOLS.as_bytes(), ToolChoice::Named(b"fly"), &bounds) {
+            Err(ConstraintError::UnknownTool(name)) => assert_eq!(name.as_str(), "fly"),
+            other => panic!("{other:?}"),
+        }
+    });
+}

@@ -250,7 +250,8 @@ impl Builder {
     }
 }
 
-/// Whether a text is whole characters that a JSON string may hold as they are.
+/// Whether a text is whole characters that a JSON string may hold as they are. (Braces are counted in some.)
 fn is_plain(text: &[u8]) -> bool {
-    core::str::from_utf8(text).is_ok() && !text.iter().any(|byte| matches!(byte, 0..0x20 | b'"' | b'\\'))
+    core::str::from_utf8(text).is_ok()
+        && !text.iter().any(|byte| matches!(byte, 0..0x20 | b'"' | b'\\' | b'{' | b'}'))
 }

@@ -48,6 +48,9 @@ pub(super) struct Compiler<'c> {
     /// Sets of schemas and their nodes; those from `next` on are still to be compiled.
     sets: Vec<(Vec<u32>, NodeId)>,
     next: usize,
+    /// What references begin from, and the types that it is held to.
+    root: ValueId,
+    root_types: Types,
 }
 
 /// Schemas that apply to one value, with their references and combinations resolved.
@@ -75,9 +78,33 @@ pub(super) fn compile(
     any: NodeId,
     bounds: &Bounds,
 ) -> Result<NodeId, ConstraintError> {
+    compile_types(document, schema, program, any, bounds, Types::ALL)
+}
+
+/// As [`compile`], for values that are objects, whether the schema says so or not.
+pub(super) fn compile_object(
+    document: &Document,
+    schema: ValueId,
+    program: &mut Program,
+    any: NodeId,
+    bounds: &Bounds,
+) -> Result<NodeId, ConstraintError> {
+    compile_types(document, schema, program, any, bounds, Types::OBJECT)
+}
+
+fn compile_types(
+    document: &Document,
+    root: ValueId,
+    program: &mut Program,
+    any: NodeId,
+    bounds: &Bounds,
+    root_types: Types,
+) -> Result<NodeId, ConstraintError> {
     let nothing = program.split(&[])?;
-    let mut compiler = Compiler { document, program, bounds, any, nothing, sets: Vec::new(), next: 0 };
-    let start = compiler.rule(vec![schema])?;
+    let sets = Vec::new();
+    let mut compiler =
+        Compiler { document, program, bounds, any, nothing, sets, next: 0, root, root_types };
+    let start = compiler.rule(vec![root])?;
     while let Some((set, node)) = compiler.sets.get(compiler.next).cloned() {
         compiler.next += 1;
         let together = compiler.resolve(&set)?;
@@ -162,7 +189,7 @@ impl<'c> Compiler<'c> {
             return self.constant(together, &constants);
         }
         let types = self.types(together)?;
-        if together.schemas.iter().all(|&schema| !self.restricts(schema)) {
+        if types == Types::ALL && together.schemas.iter().all(|&schema| !self.restricts(schema)) {
             return Ok(self.any);
         }
         let mut kinds = Vec::new();
@@ -281,11 +308,10 @@ impl<'c> Compiler<'c> {
 
     /// The schema that references begin from: of a tool the one that its list holds.
     fn root(&self, mut value: ValueId) -> ValueId {
-        let first = self.sets.first().and_then(|set| set.0.first().copied()).unwrap_or(0);
         loop {
             match self.document.parent(value) {
                 NONE => return value,
-                _ if value == first => return value,
+                _ if value == self.root => return value,
                 parent => value = parent,
             }
         }
