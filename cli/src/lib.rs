@@ -8,6 +8,7 @@ extern crate alloc;
 
 mod ahead;
 mod commands;
+mod constrained;
 mod decimal;
 mod failure;
 pub mod host;

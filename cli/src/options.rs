@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use picolm_core::constraint::{Bounds, ToolChoice};
 use picolm_core::kv::KvType;
 use picolm_core::sampler::Sampling;
 use picolm_core::session::Limits;
@@ -50,6 +51,11 @@ pub(crate) struct Options<'a> {
     pub(crate) threads: Option<usize>,
     pub(crate) verbose: bool,
     pub(crate) json: bool,
+    pub(crate) schema: Option<&'a [u8]>,
+    pub(crate) grammar: Option<&'a [u8]>,
+    pub(crate) tools: Option<&'a [u8]>,
+    pub(crate) tool_choice: ToolChoice<'a>,
+    pub(crate) bounds: Bounds,
     pub(crate) add_bos: bool,
     pub(crate) parse_special: bool,
     pub(crate) token_ids: Option<Vec<u32>>,
@@ -128,6 +134,18 @@ static OPTIONS: &[Spec] = &[
         |o, v| { o.limits.batch = number(v, 1, 4096)?; Some(()) }),
     option(None, "kv", Some("TYPE"), COMPUTE, "cache keys and values as f16 or f32 [f16; f32 for F32 models]",
         |o, v| { o.limits.kv = Some(kv_type(v)?); Some(()) }),
+    option(None, "json", None, RUN, "write a JSON object or array and nothing else",
+        |o, _| { o.json = true; Some(()) }),
+    option(None, "schema", Some("FILE|JSON"), RUN, "write JSON that is valid for a JSON Schema",
+        |o, v| { o.schema = Some(v); Some(()) }),
+    option(None, "grammar", Some("FILE"), RUN, "write text of a grammar (GBNF)",
+        |o, v| { o.grammar = Some(v); Some(()) }),
+    option(None, "tools", Some("FILE|JSON"), RUN, "write text or calls of these tools, a list as OpenAI has it",
+        |o, v| { o.tools = Some(v); Some(()) }),
+    option(None, "tool-choice", Some("CHOICE"), RUN, "auto, required, none or the name of the tool to call [auto]",
+        |o, v| { o.tool_choice = tool_choice(v)?; Some(()) }),
+    option(None, "max-string", Some("N"), RUN, "most characters of a string where nothing else is said [4096]",
+        |o, v| { o.bounds.string_chars = number(v, 1, 1 << 24)? as u32; Some(()) }),
     option(Some(b'v'), "verbose", None, RUN, "say more on standard error",
         |o, _| { o.verbose = true; Some(()) }),
     option(None, "no-bos", None, &[Command::Tokenize, Command::Logits], "do not begin with the model's BOS token",
@@ -197,6 +215,11 @@ impl<'a> Options<'a> {
             threads: None,
             verbose: false,
             json: false,
+            schema: None,
+            grammar: None,
+            tools: None,
+            tool_choice: ToolChoice::Auto,
+            bounds: Bounds::default(),
             add_bos: true,
             parse_special: true,
             token_ids: None,
@@ -303,6 +326,16 @@ fn kv_type(text: &[u8]) -> Option<KvType> {
         b"f16" => Some(KvType::F16),
         b"f32" => Some(KvType::F32),
         _ => None,
+    }
+}
+
+fn tool_choice(text: &[u8]) -> Option<ToolChoice<'_>> {
+    match text {
+        b"" => None,
+        b"auto" => Some(ToolChoice::Auto),
+        b"required" => Some(ToolChoice::Required),
+        b"none" => Some(ToolChoice::None),
+        name => Some(ToolChoice::Named(name)),
     }
 }
 

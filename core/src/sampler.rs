@@ -109,6 +109,31 @@ impl Sampler {
         }
     }
 
+    /// As [`sample`](Self::sample), among the tokens whose bits are set in `allowed`; `None` if none is.
+    pub fn sample_allowed(&mut self, logits: &[f32], allowed: &[u32]) -> Option<u32> {
+        let is_allowed =
+            |id: u32| allowed.get(id as usize / 32).is_some_and(|word| word >> (id % 32) & 1 != 0);
+        self.weights.clear();
+        self.weights.extend_from_slice(logits);
+        if self.penalizes() {
+            self.penalize();
+        }
+        for (id, weight) in (0..).zip(&mut self.weights) {
+            if !is_allowed(id) {
+                *weight = f32::NEG_INFINITY;
+            }
+        }
+        let drawn = match largest(&self.weights) {
+            Some((max, id)) if self.sampling.temperature <= 0.0 || max.is_infinite() => Some(id),
+            Some((max, id)) => Some(self.draw(max).unwrap_or(id)),
+            None => None,
+        };
+        // Where no logit is a number, any of them will do.
+        drawn
+            .filter(|&id| is_allowed(id))
+            .or_else(|| (0..logits.len() as u32).find(|&id| is_allowed(id)))
+    }
+
     fn penalizes(&self) -> bool {
         let s = &self.sampling;
         s.repeat_penalty != 1.0 || s.presence_penalty != 0.0 || s.frequency_penalty != 0.0
@@ -524,6 +549,28 @@ mod tests {
             sampler.accept(0);
             assert_eq!(sampler.sample(&logits), 1, "{sampling:?}");
         }
+    }
+
+    #[test]
+    fn only_allowed_tokens_are_chosen() {
+        let logits = [5.0, 1.0, f32::NAN, 0.5, f32::NEG_INFINITY];
+        let greedy = Sampling { temperature: 0.0, ..all() };
+        for (sampling, allowed, expected) in [
+            (greedy, 0b01010, &[1][..]),
+            (all(), 0b01010, &[1, 3]),
+            (all(), 0b00100, &[2]),
+            (all(), 0b10000, &[4]),
+            (Sampling { top_p: 0.1, ..all() }, 0b01010, &[1]),
+            (Sampling { top_k: 1, ..all() }, 0b01001, &[0]),
+        ] {
+            let mut sampler = Sampler::new(sampling, 5).unwrap();
+            let mut found: Vec<u32> =
+                (0..200).filter_map(|_| sampler.sample_allowed(&logits, &[allowed])).collect();
+            found.sort_unstable();
+            found.dedup();
+            assert_eq!(found, expected, "{allowed:b}");
+        }
+        assert_eq!(Sampler::new(all(), 5).unwrap().sample_allowed(&logits, &[0]), None);
     }
 
     #[test]

@@ -4,12 +4,14 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use picolm_core::chat::Template;
+use picolm_core::constraint::{Constraint, TokenTrie};
 use picolm_core::platform::Threads;
 use picolm_core::sampler::Sampler;
 use picolm_core::session::Session;
 use picolm_core::tokenizer::TextDecoder;
 
 use crate::ahead::Ahead;
+use crate::constrained;
 use crate::decimal::Decimal;
 use crate::failure::Failure;
 use crate::host::{File, Host, Stream};
@@ -19,6 +21,7 @@ use crate::options::Options;
 pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failure> {
     let start = host.clock().now_ns();
     let prompt = crate::prompt(host, options)?;
+    let grammar = constrained::grammar(host, options)?;
     let file = loaded::open(host, options)?;
     let loaded = &Loaded::new(options.model, &file)?;
     let text = match options.chat {
@@ -35,8 +38,31 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
     let mut sampler = Sampler::new(options.sampling, loaded.model.tokenizer.len())
         .map_err(|error| loaded.fail(error))?;
     tokens.iter().for_each(|&token| sampler.accept(token));
-    let mut generation =
-        Generation { host, loaded, session, sampler, prefill_ns: 0, decode_ns: 0, generated: 0 };
+    let trie;
+    let mut constraint = None;
+    if let Some((name, grammar)) = grammar {
+        let fail = |error| constrained::fail(name, error);
+        trie = TokenTrie::new(&loaded.model.tokenizer).map_err(fail)?;
+        let mut prepared = Constraint::new(grammar, &loaded.model.tokenizer, &trie).map_err(fail)?;
+        // The last token need not be evaluated.
+        let room = (session.context() + 1).saturating_sub(tokens.len());
+        prepared.begin(options.max_tokens.min(room)).map_err(fail)?;
+        if options.verbose {
+            let ready = host.clock().now_ns();
+            describe_constraint(host, &prepared, trie.bytes(), ready - loaded_at);
+        }
+        constraint = Some(prepared);
+    }
+    let mut generation = Generation {
+        host,
+        loaded,
+        session,
+        sampler,
+        constraint,
+        prefill_ns: 0,
+        decode_ns: 0,
+        generated: 0,
+    };
     let result = generation.run(&tokens, options.max_tokens);
     generation.summary(&tokens, start);
     result
@@ -82,6 +108,21 @@ fn describe<H: Host>(
     host.write_error(line.as_bytes());
 }
 
+fn describe_constraint<H: Host>(
+    host: &H,
+    constraint: &Constraint<'_, '_>,
+    trie_bytes: usize,
+    prepare_ns: u64,
+) {
+    let line = format!(
+        "constraint ready in {} ms; {} KB of memory, {} KB of them for the vocabulary\n",
+        Decimal(prepare_ns as f64 / 1e6, 1),
+        (constraint.memory_bytes() + trie_bytes) / 1024,
+        trie_bytes / 1024,
+    );
+    host.write_error(line.as_bytes());
+}
+
 /// What a token's text may take without growing a buffer.
 const TOKEN_BYTES: usize = 512;
 
@@ -91,6 +132,7 @@ struct Generation<'g, 'f, H: Host> {
     loaded: &'g Loaded<'f, H::File>,
     session: Session<'g, 'f, Ahead<'f, H::File>>,
     sampler: Sampler,
+    constraint: Option<Constraint<'g, 'f>>,
     prefill_ns: u64,
     decode_ns: u64,
     generated: usize,
@@ -144,22 +186,26 @@ impl<H: Host> Generation<'_, '_, H> {
         // Room for all but curious tokens, so that the loop takes no memory.
         bytes.reserve(TOKEN_BYTES);
         text.reserve(TOKEN_BYTES);
+        let mut next = Vec::with_capacity(1);
         while self.generated < max_tokens {
             if self.host.interrupted() {
                 return Err(Failure::Interrupted);
             }
-            let token = self.sampler.sample(self.session.logits());
-            if tokenizer.is_end(token) {
+            self.choose(max_tokens, &mut next);
+            if next.is_empty() {
                 break;
             }
-            self.sampler.accept(token);
-            self.generated += 1;
-            bytes.clear();
             text.clear();
-            tokenizer.decode(token, false, &mut bytes);
-            decoder.push(&bytes, &mut text);
+            for &token in &next {
+                self.sampler.accept(token);
+                bytes.clear();
+                tokenizer.decode(token, false, &mut bytes);
+                decoder.push(&bytes, &mut text);
+            }
+            self.generated += next.len();
             self.emit(&text)?;
-            if self.generated == max_tokens {
+            let finished = self.constraint.as_ref().is_some_and(Constraint::is_finished);
+            if self.generated == max_tokens || finished {
                 break;
             }
             if self.session.position() == self.session.context() {
@@ -169,11 +215,42 @@ impl<H: Host> Generation<'_, '_, H> {
                 self.host.write_error(note.as_bytes());
                 break;
             }
-            self.session.evaluate(&[token]).map_err(|error| self.loaded.fail(error))?;
+            self.session.evaluate(&next).map_err(|error| self.loaded.fail(error))?;
         }
         text.clear();
         decoder.finish(&mut text);
         self.emit(&text)
+    }
+
+    /// The next token, or several that are the only way on; none at the end of the text.
+    fn choose(&mut self, max_tokens: usize, next: &mut Vec<u32>) {
+        next.clear();
+        let tokenizer = &self.loaded.model.tokenizer;
+        let Some(constraint) = &mut self.constraint else {
+            let token = self.sampler.sample(self.session.logits());
+            next.extend(Some(token).filter(|&token| !tokenizer.is_end(token)));
+            return;
+        };
+        let room = self.session.context() + 1 - self.session.position();
+        let left = (max_tokens - self.generated).min(room);
+        // Not the last one of the context, which would have to be evaluated with the others.
+        constraint.forced(left, next);
+        next.truncate(room - 1);
+        if next.is_empty() {
+            let mut token = self.sampler.sample(self.session.logits());
+            if !constraint.check(token, left) {
+                let mask = constraint.mask(left);
+                let Some(allowed) = self.sampler.sample_allowed(self.session.logits(), mask) else {
+                    return;
+                };
+                token = allowed;
+            }
+            next.extend(Some(token).filter(|&token| !tokenizer.is_end(token)));
+        }
+        for &token in next.iter() {
+            // All of them have been checked.
+            let _ = constraint.commit(token);
+        }
     }
 
     fn emit(&self, text: &[u8]) -> Result<(), Failure> {
