@@ -134,6 +134,42 @@ impl Sampler {
             .or_else(|| (0..logits.len() as u32).find(|&id| is_allowed(id)))
     }
 
+    /// As [`sample`](Self::sample), but what `accept` refuses is drawn no more; `None` after `draws` refusals.
+    pub fn sample_where(
+        &mut self,
+        logits: &[f32],
+        draws: usize,
+        mut accept: impl FnMut(u32) -> bool,
+    ) -> Option<u32> {
+        self.weights.clear();
+        self.weights.extend_from_slice(logits);
+        if self.penalizes() {
+            self.penalize();
+        }
+        let greedy = self.sampling.temperature <= 0.0;
+        let (max, _) = largest(&self.weights).filter(|(max, _)| greedy || !max.is_infinite())?;
+        let mut total = match greedy {
+            true => 0.0,
+            false => to_weights(&mut self.weights, max, self.sampling.temperature),
+        };
+        for _ in 0..draws {
+            let token = match greedy {
+                true => largest(&self.weights)?.1,
+                false => self.select(total)?,
+            };
+            if accept(token) {
+                return Some(token);
+            }
+            if let Some(weight) = self.weights.get_mut(token as usize) {
+                *weight = if greedy { f32::NEG_INFINITY } else { 0.0 };
+            }
+            if !greedy {
+                total = self.weights.iter().map(|&weight| f64::from(weight)).sum();
+            }
+        }
+        None
+    }
+
     fn penalizes(&self) -> bool {
         let s = &self.sampling;
         s.repeat_penalty != 1.0 || s.presence_penalty != 0.0 || s.frequency_penalty != 0.0
@@ -156,8 +192,13 @@ impl Sampler {
     /// Draws from the softmax of the tokens that top-k, min-p and top-p leave, the largest logit being `max`; `None` if
     /// rounding leaves nothing.
     fn draw(&mut self, max: f32) -> Option<u32> {
-        let Sampling { temperature, top_k, top_p, min_p, .. } = self.sampling;
-        let total = to_weights(&mut self.weights, max, temperature);
+        let total = to_weights(&mut self.weights, max, self.sampling.temperature);
+        self.select(total)
+    }
+
+    /// As [`draw`](Self::draw), with the weights there and their total.
+    fn select(&mut self, total: f64) -> Option<u32> {
+        let Sampling { top_k, top_p, min_p, .. } = self.sampling;
         if top_k == 0 && top_p >= 1.0 && min_p <= 0.0 {
             let left = self.random.uniform() * total;
             return pick(self.weights.iter().copied().zip(0..), left);

@@ -237,15 +237,8 @@ impl<H: Host> Generation<'_, '_, H> {
         constraint.forced(left, next);
         next.truncate(room - 1);
         if next.is_empty() {
-            let mut token = self.sampler.sample(self.session.logits());
-            if !constraint.check(token, left) {
-                let mask = constraint.mask(left);
-                let Some(allowed) = self.sampler.sample_allowed(self.session.logits(), mask) else {
-                    return;
-                };
-                token = allowed;
-            }
-            next.extend(Some(token).filter(|&token| !tokenizer.is_end(token)));
+            let token = constraint.sample(&mut self.sampler, self.session.logits(), left);
+            next.extend(token.filter(|&token| !tokenizer.is_end(token)));
         }
         for &token in next.iter() {
             // All of them have been checked.

@@ -6,16 +6,29 @@ use core::ops::Range;
 use super::Grammar;
 use super::cost::Costs;
 use super::machine::{Machine, Mark, Run, State};
-use super::program::{ANY, NONE, Node, Program, TEXT};
-use super::string::Escape;
-use super::trie::{INFINITE, TokenTrie};
+use super::program::{NONE, Node, Program, TEXT};
+use super::trie::{INFINITE, SHORT, TokenTrie};
 use crate::error::ConstraintError;
+use crate::sampler::Sampler;
 use crate::tokenizer::{EncodeOptions, Tokenizer};
 
 /// Most bytes that are found to be forced at once.
 const MAX_FORCED: usize = 1024;
 /// Most work for one mask, in threads that were given a byte. What it does not reach is not allowed.
-const MAX_WORK: usize = 1 << 23;
+const MAX_WORK: usize = 1 << 22;
+/// Work that takes no longer than a few draws.
+const LITTLE_WORK: usize = 1 << 11;
+/// Most tokens that are drawn instead of making a mask.
+const MAX_DRAWS: usize = 16;
+
+/// Which plain tokens may come, without looking at them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shortcut {
+    None,
+    /// Those that are not long.
+    Short,
+    All,
+}
 
 /// Holds a generation to a [`Grammar`].
 #[derive(Debug)]
@@ -91,20 +104,25 @@ impl<'t, 'h> Constraint<'t, 'h> {
 
     /// All tokens that may come next, one bit each, as [`check`](Self::check) has it.
     pub fn mask(&mut self, budget: usize) -> &[u32] {
-        let shortcut = self.takes_plain(budget);
-        match shortcut {
-            true => self.mask.copy_from_slice(self.trie.plain()),
-            false => self.mask.fill(0),
-        }
-        self.walk(budget, shortcut);
-        if self.is_complete() {
-            for token in 0..self.tokenizer.len() as u32 {
-                if self.tokenizer.is_end(token) {
-                    allow(&mut self.mask, token);
-                }
-            }
-        }
+        self.fill_mask(budget, MAX_WORK);
         &self.mask
+    }
+
+    /// The next token, or `None` where there is none. The likeliest way is the cheapest: what the sampler draws is checked;
+    /// only where it may not come the mask is made, and where that takes long other draws are tried first.
+    pub fn sample(&mut self, sampler: &mut Sampler, logits: &[f32], budget: usize) -> Option<u32> {
+        let first = sampler.sample(logits);
+        if self.check(first, budget) {
+            return Some(first);
+        }
+        if !self.fill_mask(budget, LITTLE_WORK) {
+            let drawn = sampler.sample_where(logits, MAX_DRAWS, |token| self.check(token, budget));
+            if drawn.is_some() {
+                return drawn;
+            }
+            self.fill_mask(budget, MAX_WORK);
+        }
+        sampler.sample_allowed(logits, &self.mask)
     }
 
     /// Appends a token to the text.
@@ -214,35 +232,51 @@ impl<'t, 'h> Constraint<'t, 'h> {
         (!bytes.is_empty()).then_some(set)
     }
 
-    /// Whether all plain tokens may come: in a string with room for the longest one, or in free text.
-    fn takes_plain(&mut self, budget: usize) -> bool {
-        let longest = self.trie.longest() as u32;
-        for index in 0..self.machine.threads.len() {
-            let Some(&thread) = self.machine.threads.get(index) else { break };
-            let whole = |dfa: u32, state: u32| {
-                self.program.dfas.get(dfa as usize).is_some_and(|dfa| dfa.label(state).is_some())
-            };
-            let open = match (self.program.get(thread.node), thread.state) {
-                (Node::Str(spec), State::Str(place)) if thread.layer < 2 => {
-                    self.program.strings.get(spec as usize).is_some_and(|spec| {
-                        spec.dfa == ANY
-                            && place.escape == Escape::Outside
-                            && whole(ANY, place.dfa)
-                            && place.chars + longest <= spec.max
-                    })
-                }
-                (Node::Free { .. }, State::Free { dfa, .. }) => whole(TEXT, dfa),
-                _ => false,
-            };
-            if open && (self.run().cost(index..index + 1) as usize) < budget {
-                return true;
-            }
+    /// Makes the mask; false if that takes more work.
+    fn fill_mask(&mut self, budget: usize, work: usize) -> bool {
+        let shortcut = self.shortcut(budget);
+        match shortcut {
+            Shortcut::None => self.mask.fill(0),
+            _ => self.mask.copy_from_slice(self.trie.plain(shortcut == Shortcut::All)),
         }
-        false
+        if self.is_complete() {
+            self.tokenizer.ends().iter().for_each(|&token| allow(&mut self.mask, token));
+        }
+        self.walk(budget, shortcut, work)
     }
 
-    /// Sets the bits of all tokens that may come; with `shortcut` those of plain ones are set.
-    fn walk(&mut self, budget: usize, shortcut: bool) {
+    /// Which plain tokens may come: in a string or a name with room for them, or in free text.
+    fn shortcut(&mut self, budget: usize) -> Shortcut {
+        let mut best = Shortcut::None;
+        for index in 0..self.machine.threads.len() {
+            let Some(&thread) = self.machine.threads.get(index) else { break };
+            let run = self.run();
+            // How many characters there is room for, and what it takes at most to end the text after them.
+            let found = match (run.program.get(thread.node), thread.state) {
+                (Node::Str(_), State::Str(_)) => run.plain_string(thread).map(|room| (room, None)),
+                (Node::Free { .. }, State::Free { dfa, .. }) => {
+                    let whole = run.program.dfas.get(TEXT as usize);
+                    let whole = whole.is_some_and(|whole| whole.label(dfa).is_some());
+                    whole.then_some((u32::MAX, None))
+                }
+                (Node::Obj(spec), State::Key(key)) => run.plain_key(thread, spec, key),
+                _ => None,
+            };
+            let Some((room, cost)) = found else { continue };
+            let cost = cost.unwrap_or_else(|| self.run().cost(index..index + 1));
+            if cost as usize >= budget || (room as usize) < SHORT {
+                continue;
+            }
+            best = match room as usize >= self.trie.longest() {
+                true => return Shortcut::All,
+                false => Shortcut::Short,
+            };
+        }
+        best
+    }
+
+    /// Sets the bits of all tokens that may come, but those that the shortcut has set; false if that takes more work.
+    fn walk(&mut self, budget: usize, shortcut: Shortcut, most: usize) -> bool {
         let Constraint { trie, program, costs, machine, mask, open, .. } = self;
         let mut run = Run { machine, program, costs };
         open.clear();
@@ -250,14 +284,15 @@ impl<'t, 'h> Constraint<'t, 'h> {
         let mut work = 0;
         let all = trie.all();
         let mut index = all.start;
-        while index < all.end && work < MAX_WORK {
+        while index < all.end && work < most {
             while let Some(&(mark, _, start)) = open.last().filter(|open| index >= open.1) {
                 run.machine.restore(mark);
                 set = start..run.machine.threads.len();
                 open.pop();
             }
             let (node, len) = trie.node(index);
-            if shortcut && node.plain {
+            let skip = shortcut == Shortcut::All || shortcut == Shortcut::Short && !node.long;
+            if skip && node.plain {
                 index += len;
                 continue;
             }
@@ -285,6 +320,7 @@ impl<'t, 'h> Constraint<'t, 'h> {
         if let Some(&(mark, ..)) = open.first() {
             run.machine.restore(mark);
         }
+        index >= all.end
     }
 
     /// The only byte that can follow a set of threads.

@@ -297,6 +297,27 @@ impl<'r> Run<'r> {
         after.min().unwrap_or(INFINITE)
     }
 
+    /// How many characters the name of a property that is not declared has room for, if they may be any, and what it takes at
+    /// most to end the text after them.
+    pub(super) fn plain_key(&self, thread: Thread, index: u32, key: Key) -> Option<(u32, Option<u32>)> {
+        let (spec, _) = self.object(index)?;
+        let others = spec.others.as_ref().filter(|_| key.other != NONE && thread.layer < 2)?;
+        let names = self.string(others.names).filter(|names| names.dfa == ANY && !key.escape)?;
+        self.program.dfas.get(ANY as usize)?.label(key.other)?;
+        let frame = self.machine.frame(thread.stack)?;
+        if frame.count + frame.missing >= spec.max {
+            return None;
+        }
+        let costs = self.costs.layer(thread.layer);
+        let values = others.values.iter();
+        let value = values.map(|&value| self.value_cost(thread.layer, value, frame.depth)).max()?;
+        let rest = costs.rest(spec, index, frame.count + 1, frame.missing, frame.owed);
+        let name = sum(&[times(2, costs.letter), costs.quote_colon]);
+        let cost = sum(&[name, value, rest, self.parent_cost(frame)]);
+        // A name that is not new takes up to two letters more, and one is kept free.
+        Some((names.max.saturating_sub(key.chars + 3), Some(cost)))
+    }
+
     fn is_new(&self, frame: &Frame, name: &[u8]) -> bool {
         self.names(frame).all(|other| self.name_text(other) != Some(name))
     }

@@ -95,8 +95,10 @@ impl Run<'_> {
             (Escape::Digits { count, value }, _) => hex(place, count, value, byte),
             _ => None,
         };
-        let in_bounds =
-            |place: &Place| place.chars + u32::from(place.escape != Escape::Outside) <= spec.max;
+        let in_bounds = |place: &Place| {
+            place.chars + u32::from(place.escape != Escape::Outside) <= spec.max
+                && (LEAST_BRACES..=MOST_BRACES).contains(&place.braces)
+        };
         if let Some(place) = next.filter(in_bounds) {
             self.machine.rest(Thread { state: State::Str(place), ..thread });
         }
@@ -128,6 +130,20 @@ impl Run<'_> {
         };
         let brace = costs.byte[usize::from(b'{')].max(costs.byte[usize::from(b'}')]);
         sum(&[content, super::cost::times(braces, brace), costs.byte[usize::from(b'"')]])
+    }
+
+    /// How many characters a string has room for, if they may be any.
+    pub(super) fn plain_string(&self, thread: Thread) -> Option<u32> {
+        let (super::program::Node::Str(index), State::Str(place)) =
+            (self.program.get(thread.node), thread.state)
+        else {
+            return None;
+        };
+        let spec = self.string(index).filter(|spec| spec.dfa == ANY && thread.layer < 2)?;
+        self.program.dfas.get(ANY as usize)?.label(place.dfa)?;
+        let outside = place.escape == Escape::Outside;
+        let used = place.chars + u32::from(place.braces.unsigned_abs());
+        outside.then_some(spec.max.saturating_sub(used))
     }
 
     pub(super) fn take_number(&mut self, thread: Thread, index: u32, byte: u8) {

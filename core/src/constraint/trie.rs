@@ -11,7 +11,10 @@ pub(super) const INFINITE: u32 = u32::MAX / 4;
 
 const TOKEN: u32 = 1 << 8;
 const PLAIN: u32 = 1 << 9;
-const SKIP_SHIFT: u32 = 10;
+const LONG: u32 = 1 << 10;
+const SKIP_SHIFT: u32 = 11;
+/// Most bytes of a token that is not long.
+pub(super) const SHORT: usize = 12;
 
 /// The tokens of a vocabulary by their bytes.
 ///
@@ -24,8 +27,9 @@ pub struct TokenTrie {
     words: Vec<u32>,
     /// Where the nodes of each first byte begin.
     first: [u32; 257],
-    /// One bit for each token: whether it is plain.
+    /// One bit for each token: whether it is plain; and whether it is plain and not long.
     plain: Vec<u32>,
+    short: Vec<u32>,
     /// Most bytes of a token.
     longest: usize,
     size: usize,
@@ -37,6 +41,8 @@ pub(super) struct TrieNode {
     pub(super) token: Option<u32>,
     /// Whether all tokens here and below are plain: whole characters that a JSON string may hold as they are.
     pub(super) plain: bool,
+    /// Whether there is a long token here or below.
+    pub(super) long: bool,
     pub(super) children: Range<usize>,
 }
 
@@ -66,14 +72,18 @@ impl TokenTrie {
         tokens.sort_unstable_by(|a, b| text(a).cmp(text(b)).then(a.2.cmp(&b.2)));
         let mut builder = Builder::default();
         builder.words.try_reserve(2 * bytes.len().min(4 * size)).map_err(no_memory)?;
-        let mut plain = Vec::new();
-        plain.try_reserve_exact(size.div_ceil(32)).map_err(no_memory)?;
-        plain.resize(size.div_ceil(32), 0);
+        let (mut plain, mut short) = (Vec::new(), Vec::new());
+        for bits in [&mut plain, &mut short] {
+            bits.try_reserve_exact(size.div_ceil(32)).map_err(no_memory)?;
+            bits.resize(size.div_ceil(32), 0u32);
+        }
         let mut longest = 0;
         for token in &tokens {
             let is_plain = is_plain(text(token));
-            if let Some(word) = plain.get_mut(token.2 as usize / 32).filter(|_| is_plain) {
-                *word |= 1 << (token.2 % 32);
+            let (index, bit) = (token.2 as usize / 32, u32::from(is_plain) << (token.2 % 32));
+            if let (Some(plain), Some(short)) = (plain.get_mut(index), short.get_mut(index)) {
+                *plain |= bit;
+                *short |= if text(token).len() <= SHORT { bit } else { 0 };
             }
             longest = longest.max(text(token).len());
             builder.push(text(token), token.2, is_plain)?;
@@ -81,14 +91,14 @@ impl TokenTrie {
         builder.close(0);
         let mut words = builder.words;
         words.shrink_to_fit();
-        let mut trie = TokenTrie { words, first: [0; 257], plain, longest, size };
+        let mut trie = TokenTrie { words, first: [0; 257], plain, short, longest, size };
         trie.index();
         Ok(trie)
     }
 
     /// Bytes of memory.
     pub fn bytes(&self) -> usize {
-        4 * (self.words.capacity() + self.plain.capacity()) + size_of::<Self>()
+        4 * (self.words.capacity() + 2 * self.plain.capacity()) + size_of::<Self>()
     }
 
     /// Number of tokens in the vocabulary.
@@ -100,8 +110,9 @@ impl TokenTrie {
         self.longest
     }
 
-    pub(super) fn plain(&self) -> &[u32] {
-        &self.plain
+    /// The bits of all plain tokens, or of the short ones.
+    pub(super) fn plain(&self, long: bool) -> &[u32] {
+        if long { &self.plain } else { &self.short }
     }
 
     /// All nodes.
@@ -116,7 +127,8 @@ impl TokenTrie {
         let has_token = word & TOKEN != 0;
         let token = self.words.get(index + 1).copied().filter(|_| has_token);
         let children = index + 1 + usize::from(has_token)..end;
-        let node = TrieNode { byte: word as u8, token, plain: word & PLAIN != 0, children };
+        let (plain, long) = (word & PLAIN != 0, word & LONG != 0);
+        let node = TrieNode { byte: word as u8, token, plain, long, children };
         (node, end - index)
     }
 
@@ -213,19 +225,18 @@ impl Builder {
         // Of equal tokens, or one that stands before what it begins, each has a node of its own.
         shared = shared.min(text.len() - 1);
         self.close(shared);
-        if !plain {
-            for &(_, index) in &self.open {
-                if let Some(word) = self.words.get_mut(index as usize) {
-                    *word &= !PLAIN;
-                }
+        let long = if text.len() > SHORT { LONG } else { 0 };
+        for &(_, index) in &self.open {
+            if let Some(word) = self.words.get_mut(index as usize) {
+                *word = (*word | long) & if plain { u32::MAX } else { !PLAIN };
             }
         }
         for (depth, &byte) in text.iter().enumerate().skip(shared) {
             self.words.try_reserve(2).map_err(|_| ConstraintError::OutOfMemory)?;
             self.open.push((byte, self.words.len() as u32));
             let last = depth + 1 == text.len();
-            self.words
-                .push(u32::from(byte) | if last { TOKEN } else { 0 } | if plain { PLAIN } else { 0 });
+            let flags = if last { TOKEN } else { 0 } | if plain { PLAIN } else { 0 } | long;
+            self.words.push(u32::from(byte) | flags);
             if last {
                 self.words.push(id);
             }

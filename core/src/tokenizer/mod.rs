@@ -240,6 +240,11 @@ impl<'h> Tokenizer<'h> {
         self.ends.contains(&token)
     }
 
+    /// The tokens that end a generation.
+    pub fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
     /// Whether a token is no text.
     pub fn is_control(&self, token: u32) -> bool {
         self.vocabulary.kind(token) == Kind::Control
