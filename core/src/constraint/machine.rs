@@ -123,6 +123,8 @@ pub(super) struct Machine {
     followed: Vec<Thread>,
     set_start: usize,
     new_frames: usize,
+    /// How much was done; one for a step that is as simple as can be.
+    pub(super) work: usize,
 }
 
 /// A machine with the program that it runs.
@@ -130,6 +132,13 @@ pub(super) struct Run<'r> {
     pub(super) machine: &'r mut Machine,
     pub(super) program: &'r Program,
     pub(super) costs: &'r Costs,
+}
+
+impl Mark {
+    /// Number of threads of all sets.
+    pub(super) fn threads(self) -> usize {
+        self.threads
+    }
 }
 
 impl Machine {
@@ -286,11 +295,22 @@ impl Run<'_> {
     pub(super) fn step(&mut self, from: Range<usize>, byte: u8) -> Range<usize> {
         self.machine.set_start = self.machine.threads.len();
         self.machine.new_frames = self.machine.frames.len();
+        // Most bytes are characters of strings.
+        if from.len() == 1
+            && let Some(&thread) = self.machine.threads.get(from.start)
+            && let Some(next) = self.in_string(thread, byte)
+        {
+            self.machine.threads.extend(next);
+            self.machine.work += 1;
+            self.machine.text.push(byte);
+            return self.machine.set_start..self.machine.threads.len();
+        }
         for index in from {
             let Some(&thread) = self.machine.threads.get(index) else { continue };
             self.feed(thread, byte);
             self.close();
         }
+        self.machine.work += 4 * (1 + self.machine.threads.len() - self.machine.set_start);
         self.machine.followed.clear();
         self.machine.text.push(byte);
         self.machine.set_start..self.machine.threads.len()
@@ -305,6 +325,19 @@ impl Run<'_> {
             }
         }
         least
+    }
+
+    /// Appends a set of the threads whose texts can still be completed with `budget` tokens.
+    pub(super) fn prune(&mut self, set: Range<usize>, budget: usize) -> Range<usize> {
+        let start = self.machine.threads.len();
+        for index in set {
+            let Some(&thread) = self.machine.threads.get(index) else { continue };
+            if self.thread_cost(thread) as usize <= budget {
+                let thread = self.prune_key(thread, budget);
+                self.machine.threads.push(thread);
+            }
+        }
+        start..self.machine.threads.len()
     }
 
     /// Whether the text may end in a set of threads.

@@ -14,17 +14,20 @@ use crate::tokenizer::{EncodeOptions, Tokenizer};
 
 /// Most bytes that are found to be forced at once.
 const MAX_FORCED: usize = 1024;
-/// Most work for one mask, in threads that were given a byte. What it does not reach is not allowed.
-const MAX_WORK: usize = 1 << 22;
+/// Most work for one mask. What it does not reach is not allowed.
+const MAX_WORK: usize = 1 << 24;
 /// Work that takes no longer than a few draws.
-const LITTLE_WORK: usize = 1 << 11;
+const LITTLE_WORK: usize = 1 << 15;
 /// Most tokens that are drawn instead of making a mask.
-const MAX_DRAWS: usize = 16;
+const MAX_DRAWS: usize = 6;
 
 /// Which plain tokens may come, without looking at them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shortcut {
+    /// They must be looked at.
     None,
+    /// None of them may come.
+    Nothing,
     /// Those that are not long.
     Short,
     All,
@@ -96,7 +99,8 @@ impl<'t, 'h> Constraint<'t, 'h> {
             return self.is_complete();
         }
         let mark = self.machine.mark();
-        let set = self.take(token);
+        let set = self.run().prune(0..mark.threads(), budget);
+        let set = self.take(token, set);
         let allowed = set.is_some_and(|set| (self.run().cost(set) as usize) < budget);
         self.machine.restore(mark);
         allowed
@@ -132,7 +136,7 @@ impl<'t, 'h> Constraint<'t, 'h> {
     /// [`ConstraintError::NoText`] if it may not come here; the text stays as it was.
     pub fn commit(&mut self, token: u32) -> Result<(), ConstraintError> {
         let mark = self.machine.mark();
-        let Some(set) = self.take(token) else {
+        let Some(set) = self.take(token, 0..mark.threads()) else {
             self.machine.restore(mark);
             return Err(ConstraintError::NoText);
         };
@@ -217,12 +221,12 @@ impl<'t, 'h> Constraint<'t, 'h> {
     }
 
     /// Makes the sets after each byte of a token and returns the last one; `None` if it cannot follow.
-    fn take(&mut self, token: u32) -> Option<Range<usize>> {
+    fn take(&mut self, token: u32, from: Range<usize>) -> Option<Range<usize>> {
         let Constraint { tokenizer, bytes, machine, program, costs, .. } = self;
         bytes.clear();
         tokenizer.decode(token, false, bytes);
         let mut run = Run { machine, program, costs };
-        let mut set = 0..run.machine.threads.len();
+        let mut set = from;
         for &byte in bytes.iter() {
             set = run.step(set, byte);
             if set.is_empty() {
@@ -236,7 +240,7 @@ impl<'t, 'h> Constraint<'t, 'h> {
     fn fill_mask(&mut self, budget: usize, work: usize) -> bool {
         let shortcut = self.shortcut(budget);
         match shortcut {
-            Shortcut::None => self.mask.fill(0),
+            Shortcut::None | Shortcut::Nothing => self.mask.fill(0),
             _ => self.mask.copy_from_slice(self.trie.plain(shortcut == Shortcut::All)),
         }
         if self.is_complete() {
@@ -248,6 +252,15 @@ impl<'t, 'h> Constraint<'t, 'h> {
     /// Which plain tokens may come: in a string or a name with room for them, or in free text.
     fn shortcut(&mut self, budget: usize) -> Shortcut {
         let mut best = Shortcut::None;
+        // In a string that may end at once and must, for want of tokens, no character may come.
+        let only_ends = |run: Run<'_>| {
+            let thread = run.machine.threads.first().copied();
+            let whole = |thread| run.plain_string(thread).is_some() && run.may_end(thread);
+            run.machine.threads.len() == 1 && thread.is_some_and(whole)
+        };
+        if only_ends(self.run()) && self.needed() >= budget {
+            return Shortcut::Nothing;
+        }
         for index in 0..self.machine.threads.len() {
             let Some(&thread) = self.machine.threads.get(index) else { break };
             let run = self.run();
@@ -280,24 +293,28 @@ impl<'t, 'h> Constraint<'t, 'h> {
         let Constraint { trie, program, costs, machine, mask, open, .. } = self;
         let mut run = Run { machine, program, costs };
         open.clear();
-        let mut set = 0..run.machine.threads.len();
-        let mut work = 0;
+        let before = run.machine.mark();
+        let mut set = run.prune(0..run.machine.threads.len(), budget);
+        run.machine.work = 0;
         let all = trie.all();
         let mut index = all.start;
-        while index < all.end && work < most {
+        while index < all.end && run.machine.work < most {
             while let Some(&(mark, _, start)) = open.last().filter(|open| index >= open.1) {
                 run.machine.restore(mark);
                 set = start..run.machine.threads.len();
                 open.pop();
             }
             let (node, len) = trie.node(index);
-            let skip = shortcut == Shortcut::All || shortcut == Shortcut::Short && !node.long;
+            let skip = match shortcut {
+                Shortcut::Nothing | Shortcut::All => true,
+                Shortcut::Short => !node.long,
+                Shortcut::None => false,
+            };
             if skip && node.plain {
                 index += len;
                 continue;
             }
             let mark = run.machine.mark();
-            work += set.len();
             let next = run.step(set.clone(), node.byte);
             if next.is_empty() {
                 run.machine.restore(mark);
@@ -317,9 +334,7 @@ impl<'t, 'h> Constraint<'t, 'h> {
             }
             index = node.children.start;
         }
-        if let Some(&(mark, ..)) = open.first() {
-            run.machine.restore(mark);
-        }
+        run.machine.restore(before);
         index >= all.end
     }
 

@@ -318,6 +318,23 @@ impl<'r> Run<'r> {
         Some((names.max.saturating_sub(key.chars + 3), Some(cost)))
     }
 
+    /// Without names that are not declared, if there are not enough tokens for one.
+    pub(super) fn prune_key(&self, thread: Thread, budget: usize) -> Thread {
+        let (super::program::Node::Obj(index), State::Key(key)) =
+            (self.program.get(thread.node), thread.state)
+        else {
+            return thread;
+        };
+        let Some(frame) = self.machine.frame(thread.stack).filter(|_| thread.layer < 2) else {
+            return thread;
+        };
+        let others = Key { low: key.high, ..key };
+        match self.key_cost(thread, index, frame, others) as usize > budget {
+            true => Thread { state: State::Key(Key { other: NONE, ..key }), ..thread },
+            false => thread,
+        }
+    }
+
     fn is_new(&self, frame: &Frame, name: &[u8]) -> bool {
         self.names(frame).all(|other| self.name_text(other) != Some(name))
     }

@@ -146,6 +146,31 @@ impl Run<'_> {
         outside.then_some(spec.max.saturating_sub(used))
     }
 
+    /// Whether a string has all characters that it needs.
+    pub(super) fn may_end(&self, thread: Thread) -> bool {
+        let (super::program::Node::Str(index), State::Str(place)) =
+            (self.program.get(thread.node), thread.state)
+        else {
+            return false;
+        };
+        place.braces == 0 && self.string(index).is_some_and(|spec| place.chars >= spec.min)
+    }
+
+    /// A thread in a string after a byte that is part of a character and no more; `None` where more must be looked at.
+    pub(super) fn in_string(&self, thread: Thread, byte: u8) -> Option<Option<Thread>> {
+        let State::Str(place) = thread.state else { return None };
+        let super::program::Node::Str(index) = self.program.get(thread.node) else { return None };
+        let plain = !matches!(byte, 0..0x20 | b'"' | b'\\' | b'{' | b'}');
+        if !plain || place.escape != Escape::Outside || thread.layer > 1 {
+            return None;
+        }
+        let spec = self.program.strings.get(index as usize)?;
+        let next = self.program.dfas.get(spec.dfa as usize)?.step(place.dfa, byte);
+        let chars = place.chars + u32::from(starts_character(byte));
+        let next = next.filter(|_| chars <= spec.max);
+        Some(next.map(|dfa| Thread { state: State::Str(Place { dfa, chars, ..place }), ..thread }))
+    }
+
     pub(super) fn take_number(&mut self, thread: Thread, index: u32, byte: u8) {
         let number = if let State::Num(number) = thread.state { number } else { Number::START };
         let Some(spec) = self.program.numbers.get(index as usize) else { return };
