@@ -110,7 +110,7 @@ impl Costs {
                 && slot.is_empty()
                 && let Some(dfa) = program.dfas.get(spec.dfa as usize)
             {
-                *slot = count_names(dfa, spec.max)?;
+                *slot = count_names(dfa, spec.max, &outer.content)?;
             }
         }
         Ok(Costs { layers: [outer].into_iter().chain(inner).collect(), names })
@@ -152,7 +152,9 @@ impl Layer {
         };
         let most = |bytes: &[u8]| bytes.iter().map(|&b| byte[usize::from(b)]).max().unwrap_or(INFINITE);
         let letters = (b'a'..=b'z').map(|letter| content[usize::from(letter)]);
-        let longest = content[0x20..].iter().copied().max().unwrap_or(INFINITE);
+        // Some bytes are in no character, and in no vocabulary.
+        let longest = content.iter().copied().filter(|&cost| cost < INFINITE).max();
+        let longest = longest.unwrap_or(INFINITE);
         let mut layer = Layer {
             byte,
             content,
@@ -422,8 +424,8 @@ fn needs(dfa: &Dfa, spec: &StrSpec, content: &[u32; 256]) -> Result<Vec<Need>, C
     Ok(table)
 }
 
-/// For each state and number of characters left, how many texts end from there.
-fn count_names(dfa: &Dfa, most: u32) -> Result<Vec<u8>, ConstraintError> {
+/// For each state and number of characters left, how many texts end from there that can be written.
+fn count_names(dfa: &Dfa, most: u32, content: &[u32; 256]) -> Result<Vec<u8>, ConstraintError> {
     let width = most as usize + 1;
     let cost = dfa.len() as u64 * width as u64;
     if cost > MAX_NEEDS {
@@ -436,7 +438,8 @@ fn count_names(dfa: &Dfa, most: u32) -> Result<Vec<u8>, ConstraintError> {
         for _ in 0..4 {
             for state in 0..dfa.len() {
                 let mut count = u8::from(dfa.label(state as u32).is_some());
-                for (byte, next) in edges(dfa, state as u32) {
+                let written = |edge: &(u8, u32)| content[usize::from(edge.0)] < INFINITE;
+                for (byte, next) in edges(dfa, state as u32).filter(written) {
                     let starts = byte & 0xC0 != 0x80;
                     if !starts || left > 0 {
                         let after = table[next as usize * width + left - usize::from(starts)];
