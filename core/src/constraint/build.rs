@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::program::{NONE, Node, NodeId, Program, add};
+use super::program::{NONE, Node, NodeId, Program, add, sort};
 use crate::error::ConstraintError;
 
 /// A piece of a program that is entered at `start` and left over `end`, a jump to nowhere yet.
@@ -172,7 +172,7 @@ fn cut(low: u32, high: u32) -> Option<u32> {
 
 /// Sorts ranges and joins those that touch.
 pub(super) fn normalize(ranges: &mut Vec<Range>) {
-    ranges.sort_unstable();
+    sort(ranges, |a, b| a < b);
     let mut kept = 0usize;
     for index in 0..ranges.len() {
         let (low, high) = ranges[index];

@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::program::{Node, NodeId, Program, add};
+use super::program::{Node, NodeId, Program, add, sort};
 use crate::error::ConstraintError;
 
 /// Most states.
@@ -128,7 +128,7 @@ impl Dfa {
         for node in visited {
             marks[node as usize] = false;
         }
-        nodes.sort_unstable();
+        sort(&mut nodes, |a, b| a < b);
         let label = if clash { DEAD } else { label };
         let step = |hash: u32, node: &u32| (hash ^ node).wrapping_mul(0x0100_0193).rotate_left(5);
         let hash = nodes.iter().fold(u32::from(label), step);

@@ -270,7 +270,7 @@ impl<'r> Run<'r> {
                 let letters = if taken < FEW_NAMES { 1 } else { 2 };
                 match is_new {
                     true => 0,
-                    false if left >= letters + 1 => sum(&[escape, need, times(letters, costs.letter)]),
+                    false if left > letters => sum(&[escape, need, times(letters, costs.letter)]),
                     false => INFINITE,
                 }
             }

@@ -242,7 +242,7 @@ impl Program {
 
     /// A node of one of some texts, which returns.
     pub(super) fn word_list(&mut self, mut texts: Vec<Vec<u8>>) -> Result<NodeId, ConstraintError> {
-        texts.sort_unstable();
+        sort(&mut texts, |a, b| a < b);
         texts.dedup();
         let start = self.words.len() as u32;
         for text in &texts {
@@ -286,4 +286,20 @@ pub(super) fn add<T>(
     array.try_reserve(1).map_err(|_| ConstraintError::OutOfMemory)?;
     array.push(item);
     Ok(array.len() as u32 - 1)
+}
+
+/// Sorts (Shell 1959): the standard library's sort takes some kilobytes of code for each kind of item.
+pub(super) fn sort<T>(items: &mut [T], less: impl Fn(&T, &T) -> bool) {
+    let mut gap = items.len() / 2;
+    while gap > 0 {
+        for index in gap..items.len() {
+            let mut at = index;
+            while at >= gap && less(&items[at], &items[at - gap]) {
+                items.swap(at, at - gap);
+                at -= gap;
+            }
+        }
+        // Odd, so that items of different places meet.
+        gap = if gap == 2 { 1 } else { gap * 5 / 11 };
+    }
 }

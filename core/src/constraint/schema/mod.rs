@@ -13,7 +13,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::json::{Document, Kind, ValueId};
-use super::program::{NONE, Node, NodeId, Program, add};
+use super::program::{NONE, Node, NodeId, Program, add, sort};
 use super::value::Bounds;
 use crate::error::{ConstraintError, Name};
 use scalar::Types;
@@ -117,7 +117,7 @@ fn compile_types(
 impl<'c> Compiler<'c> {
     /// The rule of values that are valid for all of some schemas. It is compiled later.
     fn rule(&mut self, mut set: Vec<u32>) -> Result<NodeId, ConstraintError> {
-        set.sort_unstable();
+        sort(&mut set, |a, b| a < b);
         set.dedup();
         if set.is_empty() {
             return Ok(self.any);

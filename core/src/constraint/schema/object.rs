@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 
 use super::super::json::{Kind, ValueId, write_content};
-use super::super::program::{ArrSpec, NONE, NodeId, ObjSpec, Others, Property, Span, StrSpec, add};
+use super::super::program::{
+    ArrSpec, NONE, NodeId, ObjSpec, Others, Property, Span, StrSpec, add, sort,
+};
 use super::super::regex::compile;
 use super::{Compiler, Together};
 use crate::error::ConstraintError;
@@ -79,7 +81,7 @@ impl<'c> Compiler<'c> {
             let document = self.document;
             names.extend(document.children(keyword).map(|child| document.key(child)));
         }
-        names.sort_unstable();
+        sort(&mut names, |a, b| a < b);
         names.dedup();
         let patterns = self.name_patterns(together)?;
         let mut properties: Vec<(Vec<u8>, NodeId, bool)> = Vec::new();
@@ -91,7 +93,7 @@ impl<'c> Compiler<'c> {
             text.extend_from_slice(b"\":");
             properties.push((text, value, required.contains(&name)));
         }
-        properties.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        sort(&mut properties, |a, b| a.0 < b.0);
         let start = self.program.properties.len() as u32;
         for (text, value, required) in &properties {
             let text = self.program.text(text)?;
@@ -125,7 +127,7 @@ impl<'c> Compiler<'c> {
                 required.push(self.document.text(name));
             }
         }
-        required.sort_unstable();
+        sort(&mut required, |a, b| a < b);
         required.dedup();
         Ok(required)
     }
@@ -192,7 +194,7 @@ impl<'c> Compiler<'c> {
     ) -> Result<Option<Others>, ConstraintError> {
         let additional: Vec<ValueId> = self.all(together, "additionalProperties").collect();
         let forbidden = additional.iter().any(|&schema| self.is_false(schema));
-        let open = !forbidden && !(closed && additional.is_empty());
+        let open = !(forbidden || closed && additional.is_empty());
         if patterns.is_empty() {
             if !open {
                 return Ok(None);
