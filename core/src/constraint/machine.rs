@@ -81,10 +81,10 @@ pub(super) struct Frame {
 
 /// Where to go on after a frame.
 #[derive(Debug, Clone, Copy)]
-struct Edge {
+pub(super) struct Edge {
     node: NodeId,
-    stack: u32,
-    next: u32,
+    pub(super) stack: u32,
+    pub(super) next: u32,
 }
 
 /// The name of a property that an object has.
@@ -114,7 +114,7 @@ pub(super) struct Machine {
     /// Sets of threads, one after the other; the last one is the current one.
     pub(super) threads: Vec<Thread>,
     pub(super) frames: Vec<Frame>,
-    edges: Vec<Edge>,
+    pub(super) edges: Vec<Edge>,
     pub(super) names: Vec<Name>,
     /// The text so far.
     pub(super) text: Vec<u8>,
@@ -175,50 +175,6 @@ impl Machine {
             + self.text.capacity()
     }
 
-    /// Frames and names that no thread of the only set can reach are dropped, once there are many.
-    pub(super) fn collect_garbage(&mut self) {
-        const MANY: usize = 4096;
-        if self.frames.len() + self.edges.len() + self.names.len() < MANY {
-            return;
-        }
-        let mut frames = Renumbering::new(self.frames.len());
-        let mut names = Renumbering::new(self.names.len());
-        let mut edges = Renumbering::new(self.edges.len());
-        let mut todo: Vec<u32> = self.threads.iter().map(|thread| thread.stack).collect();
-        while let Some(index) = todo.pop() {
-            let Some(frame) = self.frames.get(index as usize) else { continue };
-            if !frames.mark(index) {
-                continue;
-            }
-            let mut name = frame.names;
-            while names.mark(name) {
-                name = self.names.get(name as usize).map_or(NONE, |name| name.before);
-            }
-            let mut edge = frame.edges;
-            while edges.mark(edge) {
-                let Some(found) = self.edges.get(edge as usize) else { break };
-                todo.push(found.stack);
-                edge = found.next;
-            }
-        }
-        frames.number();
-        names.number();
-        edges.number();
-        frames.retain(&mut self.frames);
-        names.retain(&mut self.names);
-        edges.retain(&mut self.edges);
-        self.threads.iter_mut().for_each(|thread| thread.stack = frames.new_index(thread.stack));
-        for frame in &mut self.frames {
-            frame.names = names.new_index(frame.names);
-            frame.edges = edges.new_index(frame.edges);
-        }
-        for edge in &mut self.edges {
-            edge.stack = frames.new_index(edge.stack);
-            edge.next = edges.new_index(edge.next);
-        }
-        self.names.iter_mut().for_each(|name| name.before = names.new_index(name.before));
-    }
-
     pub(super) fn frame(&self, index: u32) -> Option<&Frame> {
         self.frames.get(index as usize)
     }
@@ -239,45 +195,12 @@ impl Machine {
         self.edges.get(index as usize).copied()
     }
 
-    /// Adds a thread to the set that is being made, if it is not there.
+    /// Adds a thread to the set that is being made, unless it is there.
     pub(super) fn rest(&mut self, thread: Thread) {
         let set = self.threads.get(self.set_start..).unwrap_or_default();
         if set.len() < MAX_THREADS && !set.contains(&thread) {
             self.threads.push(thread);
         }
-    }
-}
-
-/// New indices for what is kept of an array.
-struct Renumbering(Vec<u32>);
-
-impl Renumbering {
-    fn new(len: usize) -> Self {
-        Renumbering(alloc::vec![NONE; len])
-    }
-
-    /// Marks an item; false if it was marked, or is none.
-    fn mark(&mut self, index: u32) -> bool {
-        match self.0.get_mut(index as usize) {
-            Some(slot) if *slot == NONE => {
-                *slot = 0;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn number(&mut self) {
-        self.0.iter_mut().filter(|slot| **slot != NONE).zip(0..).for_each(|(slot, next)| *slot = next);
-    }
-
-    fn new_index(&self, index: u32) -> u32 {
-        self.0.get(index as usize).copied().unwrap_or(NONE)
-    }
-
-    fn retain<T>(&self, array: &mut Vec<T>) {
-        let mut marks = self.0.iter();
-        array.retain(|_| marks.next().is_some_and(|&mark| mark != NONE));
     }
 }
 
@@ -642,11 +565,7 @@ impl Run<'_> {
             // The rest know all that follows.
             (Node::Obj(index), _) => return self.object_cost(thread, index),
             (Node::Arr(index), _) => return self.array_cost(thread, index),
-            (Node::Free { .. }, State::Free { dfa, .. }) => {
-                let free = self.string(super::program::FREE_TEXT);
-                let need = |spec| costs.need(super::program::FREE_TEXT, &spec, dfa, 0);
-                free.map_or(INFINITE, need)
-            }
+            (Node::Free { .. }, State::Free { dfa, .. }) => self.free_cost(dfa),
             _ => costs.node(thread.node).tokens,
         };
         sum(&[local, self.machine.stack_cost(thread.stack)])

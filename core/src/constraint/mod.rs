@@ -41,6 +41,7 @@
 mod build;
 mod cost;
 mod dfa;
+mod garbage;
 mod gbnf;
 mod json;
 mod machine;

@@ -3,7 +3,7 @@
 use super::cost::sum;
 use super::machine::{Run, State, Thread};
 use super::number::Number;
-use super::program::{ANY, NONE, NodeId, OPENING, Span, TEXT};
+use super::program::{ANY, FREE_TEXT, NONE, NodeId, OPENING, Span, TEXT};
 use super::trie::INFINITE;
 
 /// Where a thread stands in a string.
@@ -240,6 +240,12 @@ impl Run<'_> {
             return;
         }
         self.free_rests(Thread { state: State::Free { dfa, opening }, ..thread });
+    }
+
+    /// What it takes to end a character of free text.
+    pub(super) fn free_cost(&self, dfa: u32) -> u32 {
+        let need = |spec| self.costs.layer(0).need(FREE_TEXT, &spec, dfa, 0);
+        self.string(FREE_TEXT).map_or(INFINITE, need)
     }
 
     /// Free text waits for more, and may end where it has whole characters.
