@@ -51,6 +51,8 @@ pub(super) struct Compiler<'c> {
     /// What references begin from, and the types that it is held to.
     root: ValueId,
     root_types: Types,
+    /// Whether nothing beside `$ref` counts, as up to draft 7.
+    ref_alone: bool,
 }
 
 /// Schemas that apply to one value, with their references and combinations resolved.
@@ -102,8 +104,11 @@ fn compile_types(
 ) -> Result<NodeId, ConstraintError> {
     let nothing = program.split(&[])?;
     let sets = Vec::new();
+    let dialect = document.get(root, "$schema").map_or(&[][..], |value| document.text(value));
+    let ref_alone =
+        dialect.windows(8).any(|part| matches!(part, b"draft-07" | b"draft-06" | b"draft-04"));
     let mut compiler =
-        Compiler { document, program, bounds, any, nothing, sets, next: 0, root, root_types };
+        Compiler { document, program, bounds, any, nothing, sets, next: 0, root, root_types, ref_alone };
     let start = compiler.rule(vec![root])?;
     while let Some((set, node)) = compiler.sets.get(compiler.next).cloned() {
         compiler.next += 1;
@@ -150,6 +155,10 @@ impl<'c> Compiler<'c> {
             if index > MAX_TOGETHER {
                 let (cost, limit) = (index as u64, MAX_TOGETHER as u64);
                 return Err(ConstraintError::TooComplex { what: "schemas for one value", cost, limit });
+            }
+            if let Some(keyword) = self.document.get(schema, "$ref").filter(|_| self.ref_alone) {
+                todo.push(self.reference(keyword)?);
+                continue;
             }
             together.schemas.push(schema);
             for keyword in self.document.children(schema) {
