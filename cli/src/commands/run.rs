@@ -219,7 +219,14 @@ impl<H: Host> Generation<'_, '_, H> {
         }
         text.clear();
         decoder.finish(&mut text);
-        self.emit(&text)
+        self.emit(&text)?;
+        match self.constraint.as_ref().is_none_or(Constraint::is_complete) {
+            true => Ok(()),
+            // A grammar that takes too much work for a mask can come to this.
+            false => {
+                Err(Failure::Request("the text could not be completed in the form asked for".into()))
+            }
+        }
     }
 
     /// The next token, or several that are the only way on; none at the end of the text.

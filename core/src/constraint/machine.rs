@@ -179,7 +179,7 @@ impl Machine {
         self.frames.get(index as usize)
     }
 
-    /// What it takes to the end of all after a return to a frame.
+    /// What it takes to the end after a return to a frame.
     pub(super) fn stack_cost(&self, stack: u32) -> u32 {
         match stack {
             BOTTOM => super::cost::NOTHING,
@@ -195,7 +195,7 @@ impl Machine {
         self.edges.get(index as usize).copied()
     }
 
-    /// Adds a thread to the set that is being made, unless it is there.
+    /// Adds a thread to the new set, unless it is there.
     pub(super) fn rest(&mut self, thread: Thread) {
         let set = self.threads.get(self.set_start..).unwrap_or_default();
         if set.len() < MAX_THREADS && !set.contains(&thread) {
@@ -233,7 +233,10 @@ impl Run<'_> {
             self.feed(thread, byte);
             self.close();
         }
-        self.machine.work += 4 * (1 + self.machine.threads.len() - self.machine.set_start);
+        // Each thread is compared with the others.
+        let new = self.machine.threads.len() - self.machine.set_start;
+        let followed = self.machine.followed.len();
+        self.machine.work += 4 + 4 * new + (new * new + followed * followed) / 32;
         self.machine.followed.clear();
         self.machine.text.push(byte);
         self.machine.set_start..self.machine.threads.len()
@@ -555,8 +558,7 @@ impl Run<'_> {
             }
             (Node::Str(index), State::Str(place)) => self.string_cost(thread.layer, index, place),
             (Node::Num(index), State::Num(number)) => {
-                let spec = self.program.numbers.get(index as usize);
-                let least = spec.and_then(|spec| number.least(spec));
+                let least = self.program.numbers.get(index as usize).and_then(|spec| number.least(spec));
                 least.map_or(INFINITE, |bytes| super::cost::times(bytes, costs.digit))
             }
             (Node::Obj(_) | Node::Arr(_), State::Begin) => {
