@@ -2,6 +2,7 @@
 
 mod ci;
 mod compare;
+mod constraint;
 mod demo;
 mod fixtures;
 mod hashes;
@@ -80,6 +81,12 @@ const CHORES: &[Chore] = &[
         arguments: "[--target T] [--cpu NAME]",
         about: "count instructions a token on emulated processors, beside llama.cpp's (maintainers)",
         run: instructions::run,
+    },
+    Chore {
+        name: "constraint",
+        arguments: "[--schemas N] [--seed N]",
+        about: "compare constrained output with jsonschema and llguidance (maintainers)",
+        run: constraint::run,
     },
     Chore {
         name: "oracle",

@@ -484,3 +484,36 @@ fn text_may_stand_before_calls_but_not_hold_half_of_them() {
         }
     });
 }
+
+#[test]
+fn hostile_schemas_and_grammars_are_refused_with_their_cost() {
+    let choices = r#"{"anyOf":[{},{},{},{}]},"#.repeat(6);
+    let choices = format!("{{\"allOf\":[{}]}}", choices.trim_end_matches(','));
+    let deep = format!("{}{{}}{}", "{\"items\":".repeat(80), "}".repeat(80));
+    let long = r#"{"type":"string","minLength":4000000}"#;
+    for schema in [
+        r#"{"type":"string","pattern":"^((a{1,30}){1,30}){1,30}$"}"#,
+        r#"{"type":"string","pattern":"(a|b)*a(a|b){14}"}"#,
+        r##"{"$defs":{"a":{"$ref":"#/$defs/a","items":{"$ref":"#/$defs/b"}},"b":{"minItems":1,"items":{"$ref":"#/$defs/b"},"type":"array"}},"$ref":"#/$defs/b"}"##,
+        choices.as_str(),
+        deep.as_str(),
+        long,
+    ] {
+        with_vocabulary("nano", |tokenizer, trie| {
+            let grammar = Grammar::schema(schema.as_bytes(), &Bounds::default());
+            match grammar.and_then(|grammar| Constraint::new(grammar, tokenizer, trie)) {
+                Err(
+                    ConstraintError::TooComplex { .. }
+                    | ConstraintError::Json { .. }
+                    | ConstraintError::Keyword { .. }
+                    | ConstraintError::NoText,
+                ) => {}
+                other => panic!("{schema}: {other:?}"),
+            }
+        });
+    }
+    assert!(gbnf("root ::= \"a\"{100000}").is_err());
+    assert!(gbnf("root ::= ((\"a\"{4000}){4000}){4000}").is_ok());
+    assert!(gbnf(&format!("root ::= {}\"a\"{}", "(".repeat(500), ")".repeat(500))).is_err());
+    assert!(gbnf(&"r ::= \"a\"\n".repeat(2)).is_err());
+}
