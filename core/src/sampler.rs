@@ -59,6 +59,8 @@ pub struct Sampler {
     oldest: usize,
     /// For each token its logit, later its weight.
     weights: Vec<f32>,
+    /// Whether these are weights.
+    is_weighed: bool,
     /// Tokens that may be chosen.
     candidates: Vec<u32>,
 }
@@ -77,7 +79,8 @@ impl Sampler {
             .and_then(|()| weights.try_reserve_exact(size))
             .and_then(|()| candidates.try_reserve_exact(size))
             .map_err(|_| SessionError::OutOfMemory { bytes })?;
-        Ok(Sampler { sampling, random: SplitMix(sampling.seed), recent, oldest: 0, weights, candidates })
+        let random = SplitMix(sampling.seed);
+        Ok(Sampler { sampling, random, recent, oldest: 0, weights, is_weighed: false, candidates })
     }
 
     /// Remembers a token of the prompt or the text, for the penalties.
@@ -93,6 +96,7 @@ impl Sampler {
 
     /// The next token. Logits that are no numbers are never chosen; with no number at all it is token 0.
     pub fn sample(&mut self, logits: &[f32]) -> u32 {
+        self.is_weighed = false;
         let plain = !self.penalizes() || self.recent.is_empty();
         if self.sampling.temperature <= 0.0 && plain {
             return largest(logits).map_or(0, |(_, id)| id);
@@ -134,37 +138,35 @@ impl Sampler {
             .or_else(|| (0..logits.len() as u32).find(|&id| is_allowed(id)))
     }
 
-    /// As [`sample`](Self::sample), but what `accept` refuses is drawn no more; `None` after `draws` refusals.
-    pub fn sample_where(
+    /// After [`sample`](Self::sample) with the same logits, where `refused` is what that chose: chooses among the others until
+    /// `accept` takes one; `None` after `draws` refusals. The logits are not turned into weights again.
+    pub fn sample_again(
         &mut self,
         logits: &[f32],
+        mut refused: u32,
         draws: usize,
         mut accept: impl FnMut(u32) -> bool,
     ) -> Option<u32> {
-        self.weights.clear();
-        self.weights.extend_from_slice(logits);
-        if self.penalizes() {
-            self.penalize();
-        }
         let greedy = self.sampling.temperature <= 0.0;
-        let (max, _) = largest(&self.weights).filter(|(max, _)| greedy || !max.is_infinite())?;
-        let mut total = match greedy {
-            true => 0.0,
-            false => to_weights(&mut self.weights, max, self.sampling.temperature),
-        };
-        for _ in 0..draws {
-            let token = match greedy {
-                true => largest(&self.weights)?.1,
-                false => self.select(total)?,
-            };
-            if accept(token) {
-                return Some(token);
+        if greedy {
+            self.weights.clear();
+            self.weights.extend_from_slice(logits);
+            if self.penalizes() {
+                self.penalize();
             }
-            if let Some(weight) = self.weights.get_mut(token as usize) {
+        } else if !self.is_weighed {
+            return None;
+        }
+        for _ in 0..draws {
+            if let Some(weight) = self.weights.get_mut(refused as usize) {
                 *weight = if greedy { f32::NEG_INFINITY } else { 0.0 };
             }
-            if !greedy {
-                total = self.weights.iter().map(|&weight| f64::from(weight)).sum();
+            refused = match greedy {
+                true => largest(&self.weights)?.1,
+                false => self.select(total(&self.weights))?,
+            };
+            if accept(refused) {
+                return Some(refused);
             }
         }
         None
@@ -193,6 +195,7 @@ impl Sampler {
     /// rounding leaves nothing.
     fn draw(&mut self, max: f32) -> Option<u32> {
         let total = to_weights(&mut self.weights, max, self.sampling.temperature);
+        self.is_weighed = true;
         self.select(total)
     }
 
@@ -296,6 +299,17 @@ fn to_weights(logits: &mut [f32], max: f32, temperature: f32) -> f64 {
         *x = weight(*x);
         *lane += f64::from(*x);
     }
+    lanes.iter().sum()
+}
+
+/// The sum of weights, taken in lanes: one after the other they would wait for each other.
+fn total(weights: &[f32]) -> f64 {
+    let (blocks, rest) = weights.as_chunks::<LANES>();
+    let mut lanes = [0.0f64; LANES];
+    for block in blocks {
+        lanes = core::array::from_fn(|i| lanes[i] + f64::from(block[i]));
+    }
+    lanes.iter_mut().zip(rest).for_each(|(lane, &x)| *lane += f64::from(x));
     lanes.iter().sum()
 }
 

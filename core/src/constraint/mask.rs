@@ -17,7 +17,7 @@ const MAX_FORCED: usize = 1024;
 /// Most work for one mask. What it does not reach is not allowed.
 const MAX_WORK: usize = 1 << 24;
 /// Work that takes no longer than a few draws.
-const LITTLE_WORK: usize = 1 << 15;
+const LITTLE_WORK: usize = 1 << 13;
 /// Most tokens that are drawn instead of making a mask.
 const MAX_DRAWS: usize = 6;
 
@@ -119,8 +119,11 @@ impl<'t, 'h> Constraint<'t, 'h> {
         if self.check(first, budget) {
             return Some(first);
         }
-        if !self.fill_mask(budget, LITTLE_WORK) {
-            let drawn = sampler.sample_where(logits, MAX_DRAWS, |token| self.check(token, budget));
+        // Where most tokens may come, another draw is the shortest way.
+        let most_may = matches!(self.shortcut(budget), Shortcut::Short | Shortcut::All);
+        if most_may || !self.fill_mask(budget, LITTLE_WORK) {
+            let check = |token| self.check(token, budget);
+            let drawn = sampler.sample_again(logits, first, MAX_DRAWS, check);
             if drawn.is_some() {
                 return drawn;
             }
