@@ -64,8 +64,9 @@ pub(super) fn values_to_single<R: Register>(values: Codes<'_>, next: Codes<'_>, 
             R::prefetch(place.cast());
             place = place.wrapping_add(codes.len());
             let scale = half_to_f32(bits);
-            match (codes.as_array::<GROUP>(), x.as_mut_array::<GROUP>()) {
-                (Some(codes), Some(x)) => values_of(codes, scale, x),
+            // Of a group that is whole the compiler knows the length.
+            match (<&[i8; GROUP]>::try_from(codes), <&mut [f32; GROUP]>::try_from(&mut *x)) {
+                (Ok(codes), Ok(x)) => values_of(codes, scale, x),
                 _ => values_of(codes, scale, x),
             }
         }
