@@ -92,7 +92,7 @@ fn fetch<R: Register>(block: &[f32; 256]) {
 
 /// The largest magnitude; what is no number does not count.
 #[inline(always)]
-fn magnitude<R: Register>(block: &[f32; 32]) -> f32 {
+pub(super) fn magnitude<R: Register>(block: &[f32; 32]) -> f32 {
     let (mut most, mut least) = (R::splat(0.0), R::splat(0.0));
     let mut i = 0;
     while i < 32 {
@@ -118,7 +118,7 @@ fn scaled<R: Register>(x: R, factor: f32, range: f32) -> R {
 ///
 /// 32 bytes can be written.
 #[inline(always)]
-unsafe fn store_narrow<R: Register>(part: &[f32; 32], factor: f32, to: *mut i8) {
+pub(super) unsafe fn store_narrow<R: Register>(part: &[f32; 32], factor: f32, to: *mut i8) {
     let mut i = 0;
     while i < 32 {
         // SAFETY: LEN divides 32; the caller's promise.
