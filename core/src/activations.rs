@@ -90,7 +90,7 @@ pub struct Planes {
     /// Q256: step times sum of each 32 integers, `[plane][8]`; the first is the least word if one does not fit. For
     /// instruction sets that say so.
     pub sums32: Vec<[i16; 8]>,
-    /// Q256: minus the sum of each 16 integers, `[plane][16]`. For instruction sets that say so.
+    /// Q256: −32 times the sum of each 16 integers, `[plane][16]`: Q6_K raises its weights by 32. For instruction sets that say so.
     pub starts: Vec<[i32; 16]>,
     /// Q256: each step s as the words (s, 0) and (0, s), so that one multiplication of pairs scales either of two groups.
     pub steps: Vec<[[i16; 4]; 8]>,

@@ -147,6 +147,19 @@ impl Words for Zmm {
     }
 
     #[inline(always)]
+    fn start(x: i32, bias: u32) -> Self {
+        let log = bias.ilog2() as i32;
+        Zmm(unsafe {
+            let x = _mm512_set1_epi32(x);
+            if log >= 5 {
+                _mm512_sll_epi32(x, _mm_cvtsi32_si128(log - 5))
+            } else {
+                _mm512_sra_epi32(x, _mm_cvtsi32_si128(5 - log))
+            }
+        })
+    }
+
+    #[inline(always)]
     fn dot_four(mut sums: [Self; 4], w: &[Run<Self>; 4], x: &[[i8; 16]; 4]) -> [Self; 4] {
         for i in 0..4 {
             for (sum, (w, x)) in sums.iter_mut().zip(w.iter().zip(x)) {

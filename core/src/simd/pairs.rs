@@ -14,6 +14,8 @@ pub(super) trait Words: Lanes {
     fn mul_words(self, x: [i16; 2]) -> Self;
     /// `self` + Σ of the products of the words of both.
     fn dot_lanes(self, a: Self, b: Self) -> Self;
+    /// `bias` / 32 times `x`, a multiple of 32; the bias is a power of two.
+    fn start(x: i32, bias: u32) -> Self;
     /// `sums` + Σ w·x over each of four runs.
     fn dot_four(sums: [Self; 4], w: &[Run<Self>; 4], x: &[[i8; 16]; 4]) -> [Self; 4];
 }
@@ -121,7 +123,7 @@ pub(super) fn add_unit<L: Words, F: Format256, const N: usize, const C: usize>(
         let mut sums = [L::splat(0); 4];
         if bias256::<L, F>() != 0 {
             for (sum, &start) in sums.iter_mut().zip(&starts.as_chunks::<4>().0[unit]) {
-                *sum = L::splat(start as u32).mul(L::splat(bias256::<L, F>() as u32));
+                *sum = L::start(start, bias256::<L, F>() as u32);
             }
         }
         let [a, b, c, d] = L::dot_four(sums, runs, &x.as_chunks::<4>().0[unit]);

@@ -138,7 +138,7 @@ impl<'p> Vectors<'p> {
     }
 }
 
-/// The integers of a plane's superblock, its steps, and minus its sums.
+/// The integers of a plane's superblock, its steps, and −32 times its sums.
 pub(super) type Plane<'x> = (&'x [[i8; 16]; 16], &'x [[i16; 4]; 8], &'x [i32; 16]);
 
 /// One block of one vector.

@@ -76,7 +76,7 @@ fn fill256<R: Register, const N: usize>(part: &mut Part<'_>) {
                 *sum = unsafe { R::sum_bytes(bytes.add(n * 256 + g * 16)) };
             }
             if R::WORDS {
-                part.starts[i * N + n] = sums.map(|sum| -i32::from(sum));
+                part.starts[i * N + n] = sums.map(|sum| -32 * i32::from(sum));
             }
             for (g, sum) in sums.iter_mut().enumerate() {
                 *sum *= steps[g / 2];
