@@ -88,6 +88,8 @@ trait Register: Copy {
     const QUERIES: usize;
     /// Registers of an output that are summed together for each of [`QUERIES`] queries: as many as the CPU holds.
     const SUMS: usize;
+    /// Whether the matrix products of this instruction set take the sums of integers in all forms.
+    const WORDS: bool = false;
 
     /// Reads.
     ///
