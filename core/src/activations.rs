@@ -52,6 +52,18 @@ pub enum Layout {
     Planes(fn(&mut Part<'_>)),
 }
 
+impl Layout {
+    /// How many arrangements of a block of 32 serve a single vector: one for each even address that sixteen bytes of weights can
+    /// have in a processor's word.
+    pub const fn turns(self) -> usize {
+        match self {
+            Layout::Words | Layout::Planes(_) => 1,
+            Layout::Halves => 2,
+            Layout::Fields => 4,
+        }
+    }
+}
+
 /// A batch of vectors, prepared.
 #[derive(Debug, Default)]
 pub struct Activations {
@@ -68,6 +80,8 @@ pub struct Activations {
     words: Vec<i16>,
     /// `Layout::Halves` and `Layout::Fields`.
     fields: Vec<u64>,
+    /// How many arrangements of each block of 32 there are in `fields`.
+    turns: usize,
     /// One scale for each 32 (Q32) or 256 (Q256) integers.
     scales: Vec<f32>,
     /// Sums of 32 integers (Q32), or of 16 times their step (Q256).
@@ -123,6 +137,7 @@ impl Activations {
             Kind::Q32 => self.tokens,
             Kind::Q256 => wide_tokens.min(self.tokens),
         };
+        self.turns = if kind == Kind::Q32 && self.tokens == 1 { layout.turns() } else { 1 };
         match (kind, layout) {
             (Kind::Float, _) => {
                 room(&mut self.floats, x.len() + LINE)?;
@@ -199,6 +214,12 @@ impl Activations {
         &self.fields
     }
 
+    /// How many arrangements of each block of a [`Kind::Q32`] batch follow each other: 1, or, of a single vector,
+    /// [`Layout::turns`].
+    pub fn turns(&self) -> usize {
+        self.turns
+    }
+
     /// Scales and sums of the blocks of vector `token` of a [`Kind::Q32`] batch.
     pub fn blocks32(&self, token: usize) -> (&[f32], &[i32]) {
         let blocks = self.len / 32;
@@ -231,8 +252,8 @@ impl Activations {
         let wide = self.wide_tokens * self.len;
         let (words, fields) = match layout {
             Layout::Words | Layout::Planes(_) => (all, 0),
-            Layout::Halves => (0, all / 4),
-            Layout::Fields => (0, wide / 2 + (all - wide) / 4),
+            Layout::Halves => (0, all / 4 * self.turns),
+            Layout::Fields => (0, wide / 2 * self.turns + (all - wide) / 4),
         };
         room(&mut self.words, words)?;
         room(&mut self.fields, fields)?;
@@ -245,7 +266,9 @@ impl Activations {
         for block in vector.as_chunks::<32>().0 {
             let (factor, scale) = scale32(magnitude(block));
             let q = round_all(block, factor, WIDE);
-            self.push(layout, &q, true);
+            for turn in 0..self.turns {
+                self.push(layout, &turned(&q, 2 * turn), true);
+            }
             self.sums.push(q.iter().sum());
             self.scales.push(scale);
         }
@@ -290,6 +313,16 @@ impl Activations {
             }
         }
     }
+}
+
+/// Sixteen and sixteen integers as they stand beside aligned words of weights that begin `turn` bytes after such an address: the
+/// last ones then come first, because the first and the last word make one.
+fn turned(q: &[i32; 32], turn: usize) -> [i32; 32] {
+    let mut turned = *q;
+    for half in turned.as_chunks_mut::<16>().0 {
+        half.rotate_right(turn);
+    }
+    turned
 }
 
 /// Eight integers as `WORDS` words of `N` fields. A word of weights with every `WORDS`th of eight bytes, w0 + w1·X + …,
