@@ -1,12 +1,14 @@
 //! Schemas and texts as lines of JSON on standard input; for each whether the automaton accepts it, and texts that it lets a
 //! model write whose logits are random. For comparisons with other implementations (`cargo xtask constraint`).
 //!
-//! A line in: `{"schema":…,"texts":["…"],"samples":3}`. A line out: `{"accepts":[true],"samples":["…"]}` or `{"error":"…"}`.
+//! A line in: `{"schema":"…","texts":["…"],"samples":3}`, or with a list of `"tools"` and a `"choice"` instead of the schema. A
+//! line out: `{"accepts":[true],"samples":["…"]}` or `{"error":"…"}`.
 
 use std::error::Error;
 use std::io::BufRead;
 
-use picolm_core::constraint::{Bounds, Constraint, Grammar, TokenTrie};
+use picolm_core::constraint::{Bounds, Constraint, Grammar, TokenTrie, ToolChoice};
+use picolm_core::error::ConstraintError;
 use picolm_core::gguf::Gguf;
 use picolm_core::sampler::{Sampler, Sampling};
 use picolm_core::tokenizer::Tokenizer;
@@ -25,9 +27,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let trie = TokenTrie::new(&tokenizer).map_err(picolm_core::error::Error::from)?;
     for (line, seed) in std::io::stdin().lock().lines().zip(1..) {
         let request: Value = serde_json::from_str(&line?)?;
-        let schema = request["schema"].to_string();
-        let constraint = Grammar::schema(schema.as_bytes(), &Bounds::default())
-            .and_then(|grammar| Constraint::new(grammar, &tokenizer, &trie));
+        let constraint =
+            grammar(&request).and_then(|grammar| Constraint::new(grammar, &tokenizer, &trie));
         let answer = match constraint {
             Ok(mut constraint) => answer(&mut constraint, &tokenizer, &request, seed)?,
             Err(error) => json!({"error": picolm_core::error::Error::from(error).to_string()}),
@@ -35,6 +36,22 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{answer}");
     }
     Ok(())
+}
+
+/// What a request's texts are held to. Schemas and tools are JSON in a string, so that they come as they are written.
+fn grammar(request: &Value) -> Result<Grammar, ConstraintError> {
+    let text = |name: &str| request[name].as_str().unwrap_or_default();
+    let Some(tools) = request["tools"].as_str() else {
+        return Grammar::schema(text("schema").as_bytes(), &Bounds::default());
+    };
+    let choice = match text("choice") {
+        "auto" => ToolChoice::Auto,
+        "none" => ToolChoice::None,
+        "required" => ToolChoice::Required,
+        name => ToolChoice::Named(name.as_bytes()),
+    };
+    let bounds = Bounds { other_properties: false, ..Bounds::default() };
+    Grammar::tools(tools.as_bytes(), choice, &bounds)
 }
 
 fn answer(

@@ -84,8 +84,8 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "constraint",
-        arguments: "[--schemas N] [--seed N]",
-        about: "compare constrained output with jsonschema and llguidance (maintainers)",
+        arguments: "[compare|suite|tools|seeds] [--count N] [--seed N] [--model FILE]",
+        about: "compare constrained output with jsonschema, its test suite and llguidance (maintainers)",
         run: constraint::run,
     },
     Chore {

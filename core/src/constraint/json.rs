@@ -61,11 +61,16 @@ impl Document {
         Ok(reader.document)
     }
 
+    /// How many values there are.
+    pub(super) fn len(&self) -> ValueId {
+        self.entries.len() as ValueId
+    }
+
     pub(super) fn kind(&self, id: ValueId) -> Kind {
         self.entries.get(id as usize).map_or(Kind::Null, |entry| entry.kind)
     }
 
-    /// A string's text, or a number as it is written.
+    /// A string's text, or a number as it is written but for zeros after its point.
     pub(super) fn text(&self, id: ValueId) -> &[u8] {
         self.entries.get(id as usize).map_or(&[], |entry| self.slice(entry.text))
     }
@@ -154,6 +159,16 @@ pub(super) fn write_content(text: &[u8], out: &mut Vec<u8>) {
             }
             None => out.push(byte),
         }
+    }
+}
+
+/// A number without a fraction of zeros, or the minus of a zero: as whole numbers are generated and compared.
+fn shortest(text: &[u8]) -> &[u8] {
+    let point = text.iter().position(|&byte| byte == b'.');
+    let (whole, fraction) = text.split_at(point.unwrap_or(text.len()));
+    match fraction.iter().skip(1).any(|&byte| byte != b'0') {
+        true => text,
+        false => whole.strip_prefix(b"-").filter(|&rest| rest == b"0").unwrap_or(whole),
     }
 }
 
@@ -300,7 +315,7 @@ impl Reader<'_> {
             }
             self.digits()?;
         }
-        let text = self.text.get(start..self.at).unwrap_or_default();
+        let text = shortest(self.text.get(start..self.at).unwrap_or_default());
         let texts = &mut self.document.texts;
         let from = texts.len() as u32;
         texts.extend_from_slice(text);
@@ -398,6 +413,7 @@ mod tests {
                 "{\"a\":[1,-2.5e+3,\"xé😀/\"],\"b\":{}}",
             ),
             ("[]", "[]"),
+            ("[-0,-0.0,2.00,-2.0,2.50,1.0e3,10]", "[0,0,2,-2,2.50,1.0e3,10]"),
             ("\"\\u0001\\n\"", "\"\\u0001\\n\""),
             ("[[],[true,false,null],{}]", "[[],[true,false,null],{}]"),
         ] {

@@ -7,6 +7,7 @@ mod disjoint;
 mod format;
 mod number;
 mod object;
+mod reference;
 mod scalar;
 
 use alloc::vec;
@@ -104,9 +105,17 @@ fn compile_types(
 ) -> Result<NodeId, ConstraintError> {
     let nothing = program.split(&[])?;
     let sets = Vec::new();
-    let dialect = document.get(root, "$schema").map_or(&[][..], |value| document.text(value));
-    let ref_alone =
-        dialect.windows(8).any(|part| matches!(part, b"draft-07" | b"draft-06" | b"draft-04"));
+    let dialect = document.get(root, "$schema");
+    let uri = dialect.map_or(&[][..], |value| document.text(value));
+    // Other dialects may not even give these keywords their meaning.
+    let known = |start: &&[u8]| uri.starts_with(start);
+    let official = [&b"http://json-schema.org/"[..], b"https://json-schema.org/"];
+    if let Some(dialect) = dialect
+        && !official.iter().any(known)
+    {
+        return Err(error(document, dialect, "is no dialect that is supported"));
+    }
+    let ref_alone = uri.windows(8).any(|part| matches!(part, b"draft-07" | b"draft-06" | b"draft-04"));
     let mut compiler =
         Compiler { document, program, bounds, any, nothing, sets, next: 0, root, root_types, ref_alone };
     let start = compiler.rule(vec![root])?;
@@ -180,7 +189,9 @@ impl<'c> Compiler<'c> {
     fn check_keyword(&self, keyword: ValueId, name: &[u8]) -> Result<(), ConstraintError> {
         let among = |list: &str| list.split(' ').any(|word| word.as_bytes() == name);
         let extension = name.starts_with(b"x-");
-        match among(ANNOTATIONS) || among(SUPPORTED) || extension {
+        // What it says by default.
+        let idle = name == b"uniqueItems" && self.document.kind(keyword) == Kind::Bool(false);
+        match among(ANNOTATIONS) || among(SUPPORTED) || extension || idle {
             true => Ok(()),
             false => Err(self.error(keyword, "is not supported")),
         }
@@ -277,8 +288,7 @@ impl<'c> Compiler<'c> {
         let mut found: Option<u32> = None;
         for keyword in self.all(together, name) {
             let text = core::str::from_utf8(self.document.text(keyword)).unwrap_or("");
-            let whole = text.strip_suffix(".0").unwrap_or(text);
-            let value = match (self.document.kind(keyword), whole.parse::<u64>()) {
+            let value = match (self.document.kind(keyword), text.parse::<u64>()) {
                 (Kind::Number, Ok(value)) => value.min(u32::MAX.into()) as u32,
                 _ => return Err(self.error(keyword, "is no count")),
             };
@@ -287,43 +297,6 @@ impl<'c> Compiler<'c> {
             );
         }
         Ok(found)
-    }
-
-    /// The schema that `$ref` points to, in this document.
-    fn reference(&self, keyword: ValueId) -> Result<ValueId, ConstraintError> {
-        let text = self.document.text(keyword);
-        let refuse = || self.error(keyword, "does not point into this schema");
-        let (Kind::String, Some(pointer)) = (self.document.kind(keyword), text.strip_prefix(b"#"))
-        else {
-            return Err(refuse());
-        };
-        let mut value = self.root(keyword);
-        if pointer.is_empty() {
-            return Ok(value);
-        }
-        let pointer = pointer.strip_prefix(b"/").ok_or_else(refuse)?;
-        for part in pointer.split(|&byte| byte == b'/') {
-            let name = unescape(part);
-            let index = || core::str::from_utf8(&name).ok()?.parse().ok();
-            value = match self.document.kind(value) {
-                Kind::Object => self.document.member(value, &name),
-                Kind::Array => index().and_then(|index| self.document.children(value).nth(index)),
-                _ => None,
-            }
-            .ok_or_else(refuse)?;
-        }
-        Ok(value)
-    }
-
-    /// The schema that references begin from: of a tool the one that its list holds.
-    fn root(&self, mut value: ValueId) -> ValueId {
-        loop {
-            match self.document.parent(value) {
-                NONE => return value,
-                _ if value == self.root => return value,
-                parent => value = parent,
-            }
-        }
     }
 
     /// An error about a keyword.
@@ -359,24 +332,4 @@ pub(super) fn error(document: &Document, member: ValueId, what: &'static str) ->
     let end = pointer.get(pointer.len().saturating_sub(64)..).unwrap_or_default();
     let keyword = Name::new(document.key(member));
     ConstraintError::Keyword { keyword, pointer: Name::new(end), what }
-}
-
-/// A part of a JSON pointer in a URI.
-fn unescape(part: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = part;
-    while let Some((&byte, after)) = rest.split_first() {
-        let hex = |byte: &u8| char::from(*byte).to_digit(16);
-        let (byte, after) = match (byte, after) {
-            (b'~', [b'0', after @ ..]) => (b'~', after),
-            (b'~', [b'1', after @ ..]) => (b'/', after),
-            (b'%', [high, low, after @ ..]) if hex(high).is_some() && hex(low).is_some() => {
-                ((hex(high).unwrap_or(0) * 16 + hex(low).unwrap_or(0)) as u8, after)
-            }
-            _ => (byte, after),
-        };
-        out.push(byte);
-        rest = after;
-    }
-    out
 }
