@@ -78,6 +78,8 @@ fn spelled(byte: u8, content: bool, escaped: bool) -> Vec<u8> {
     match byte {
         b'"' | b'\\' if content => out.extend([b'\\', byte]),
         8..=13 if content => out.extend([b'\\', b"btnvfr"[usize::from(byte - 8)]]),
+        b'{' if content && escaped => out.extend(b"\\u007b"),
+        b'}' if content && escaped => out.extend(b"\\u007d"),
         _ => out.push(byte),
     }
     if escaped {
@@ -153,7 +155,9 @@ impl Layer {
         let most = |bytes: &[u8]| bytes.iter().map(|&b| byte[usize::from(b)]).max().unwrap_or(INFINITE);
         let letters = (b'a'..=b'z').map(|letter| content[usize::from(letter)]);
         // Some bytes are in no character, and in no vocabulary.
-        let longest = content.iter().copied().filter(|&cost| cost < INFINITE).max();
+        let usual = (0..=255u8).filter(|byte| !matches!(byte, b'{' | b'}'));
+        let usual = usual.map(|byte| content[usize::from(byte)]);
+        let longest = usual.filter(|&cost| cost < INFINITE).max();
         let longest = longest.unwrap_or(INFINITE);
         let mut layer = Layer {
             byte,

@@ -104,19 +104,20 @@ impl Document {
     /// Whether two values are equal, numbers by how they are written.
     pub(super) fn equal(&self, a: ValueId, b: ValueId) -> bool {
         let (mut x, mut y) = (Vec::new(), Vec::new());
-        self.write(a, &mut x);
-        self.write(b, &mut y);
+        self.write(a, false, &mut x);
+        self.write(b, false, &mut y);
         x == y
     }
 
-    /// Appends a value as JSON without spaces, each character in the one spelling that generated texts have.
-    pub(super) fn write(&self, id: ValueId, out: &mut Vec<u8>) {
+    /// Appends a value as JSON without spaces, each character in the one spelling that generated texts have; with `braces`
+    /// those in strings are escaped.
+    pub(super) fn write(&self, id: ValueId, braces: bool, out: &mut Vec<u8>) {
         match self.kind(id) {
             Kind::Null => out.extend_from_slice(b"null"),
             Kind::Bool(true) => out.extend_from_slice(b"true"),
             Kind::Bool(false) => out.extend_from_slice(b"false"),
             Kind::Number => out.extend_from_slice(self.text(id)),
-            Kind::String => write_string(self.text(id), out),
+            Kind::String => write_string(self.text(id), braces, out),
             Kind::Array | Kind::Object => {
                 let is_object = self.kind(id) == Kind::Object;
                 out.push(if is_object { b'{' } else { b'[' });
@@ -125,11 +126,11 @@ impl Document {
                         out.push(b',');
                     }
                     if is_object {
-                        write_string(self.key(child), out);
+                        write_string(self.key(child), braces, out);
                         out.push(b':');
                     }
                     // No deeper than the reader lets a text be.
-                    self.write(child, out);
+                    self.write(child, braces, out);
                 }
                 out.push(if is_object { b'}' } else { b']' });
             }
@@ -142,18 +143,18 @@ impl Document {
 }
 
 /// Appends a string in quotes, with no more escapes than it needs.
-pub(super) fn write_string(text: &[u8], out: &mut Vec<u8>) {
+fn write_string(text: &[u8], braces: bool, out: &mut Vec<u8>) {
     out.push(b'"');
-    write_content(text, out);
+    write_content(text, braces, out);
     out.push(b'"');
 }
 
 /// As [`write_string`], without the quotes.
-pub(super) fn write_content(text: &[u8], out: &mut Vec<u8>) {
+pub(super) fn write_content(text: &[u8], braces: bool, out: &mut Vec<u8>) {
     for &byte in text {
         match super::string::ESCAPES.iter().find(|pair| pair.1 == byte) {
             Some(&(escape, _)) => out.extend_from_slice(&[b'\\', escape]),
-            None if byte < 0x20 => {
+            None if byte < 0x20 || braces && matches!(byte, b'{' | b'}') => {
                 let digit = b"0123456789abcdef"[usize::from(byte & 15)];
                 out.extend_from_slice(&[b'\\', b'u', b'0', b'0', b'0' + (byte >> 4), digit]);
             }
@@ -401,7 +402,7 @@ mod tests {
     fn round(text: &str) -> Result<String, ConstraintError> {
         let document = Document::parse(text.as_bytes())?;
         let mut out = Vec::new();
-        document.write(0, &mut out);
+        document.write(0, false, &mut out);
         Ok(String::from_utf8(out).unwrap())
     }
 

@@ -54,6 +54,8 @@ pub(super) struct Compiler<'c> {
     root_types: Types,
     /// Whether nothing beside `$ref` counts, as up to draft 7.
     ref_alone: bool,
+    /// Whether callers count braces, so that those in strings are escaped where they need not match.
+    braces: bool,
 }
 
 /// Schemas that apply to one value, with their references and combinations resolved.
@@ -81,18 +83,18 @@ pub(super) fn compile(
     any: NodeId,
     bounds: &Bounds,
 ) -> Result<NodeId, ConstraintError> {
-    compile_types(document, schema, program, any, bounds, Types::ALL)
+    compile_types(document, schema, program, any, bounds, false)
 }
 
-/// As [`compile`], for values that are objects, whether the schema says so or not.
-pub(super) fn compile_object(
+/// As [`compile`], for arguments of tools: values that are objects, whether the schema says so or not.
+pub(super) fn compile_arguments(
     document: &Document,
     schema: ValueId,
     program: &mut Program,
     any: NodeId,
     bounds: &Bounds,
 ) -> Result<NodeId, ConstraintError> {
-    compile_types(document, schema, program, any, bounds, Types::OBJECT)
+    compile_types(document, schema, program, any, bounds, true)
 }
 
 fn compile_types(
@@ -101,8 +103,9 @@ fn compile_types(
     program: &mut Program,
     any: NodeId,
     bounds: &Bounds,
-    root_types: Types,
+    arguments: bool,
 ) -> Result<NodeId, ConstraintError> {
+    let root_types = if arguments { Types::OBJECT } else { Types::ALL };
     let nothing = program.split(&[])?;
     let sets = Vec::new();
     let dialect = document.get(root, "$schema");
@@ -116,8 +119,19 @@ fn compile_types(
         return Err(error(document, dialect, "is no dialect that is supported"));
     }
     let ref_alone = uri.windows(8).any(|part| matches!(part, b"draft-07" | b"draft-06" | b"draft-04"));
-    let mut compiler =
-        Compiler { document, program, bounds, any, nothing, sets, next: 0, root, root_types, ref_alone };
+    let mut compiler = Compiler {
+        document,
+        program,
+        bounds,
+        any,
+        nothing,
+        sets,
+        next: 0,
+        root,
+        root_types,
+        ref_alone,
+        braces: arguments,
+    };
     let start = compiler.rule(vec![root])?;
     while let Some((set, node)) = compiler.sets.get(compiler.next).cloned() {
         compiler.next += 1;

@@ -13,7 +13,9 @@ use crate::error::ConstraintError;
 const MAX_PROPERTIES: usize = 1 << 14;
 const MAX_PATTERNS: usize = 1024;
 /// Most patterns for the names of one object: as many as a label has bits for.
-const MAX_NAME_PATTERNS: usize = 15;
+const MAX_NAME_PATTERNS: usize = 14;
+/// The label of names with braces, where they may have none.
+const BRACE: u32 = 1 << MAX_NAME_PATTERNS;
 
 impl<'c> Compiler<'c> {
     fn is_false(&self, schema: ValueId) -> bool {
@@ -91,7 +93,7 @@ impl<'c> Compiler<'c> {
             let set = self.property(together, &patterns, name)?;
             let value = self.rule_or_nothing(set)?;
             let mut text = Vec::new();
-            write_content(name, &mut text);
+            write_content(name, self.braces, &mut text);
             text.extend_from_slice(b"\":");
             properties.push((text, value, required.contains(&name)));
         }
@@ -213,7 +215,9 @@ impl<'c> Compiler<'c> {
         let bits = (0..MAX_NAME_PATTERNS).map(|bit| 1 << bit);
         let keys = patterns.iter().map(|&pattern| self.document.key(pattern));
         let labels: Vec<(&[u8], u32)> = keys.zip(bits).collect();
-        let mut dfa = compile(&labels, open).map_err(|refusal| self.refuse(patterns[0], refusal))?;
+        let brace: &[(&[u8], u32)] = &[(b"[{}]", BRACE)];
+        let all = [&labels[..], brace.get(usize::from(!self.braces)..).unwrap_or_default()].concat();
+        let mut dfa = compile(&all, open).map_err(|refusal| self.refuse(patterns[0], refusal))?;
         let mut matches: Vec<u32> = dfa.labels().collect();
         sort(&mut matches, |a, b| a < b);
         matches.dedup();
@@ -222,7 +226,7 @@ impl<'c> Compiler<'c> {
             let matching: Vec<&[u8]> =
                 labels.iter().filter(|one| one.1 & label != 0).map(|one| one.0).collect();
             let set = self.named(together, &matching, None);
-            if !set.iter().any(|&schema| self.is_false(schema)) {
+            if label & BRACE == 0 && !set.iter().any(|&schema| self.is_false(schema)) {
                 wanted.push(label);
                 values.push(self.rule(set)?);
             }

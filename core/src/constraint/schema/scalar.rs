@@ -117,7 +117,7 @@ impl Compiler<'_> {
         for &value in constants {
             if self.is_valid(together, value)? {
                 let mut text = Vec::new();
-                self.document.write(value, &mut text);
+                self.document.write(value, self.braces, &mut text);
                 texts.push(text);
             }
         }
