@@ -203,8 +203,16 @@ impl<'c> Compiler<'c> {
     fn check_keyword(&self, keyword: ValueId, name: &[u8]) -> Result<(), ConstraintError> {
         let among = |list: &str| list.split(' ').any(|word| word.as_bytes() == name);
         let extension = name.starts_with(b"x-");
-        // What it says by default.
-        let idle = name == b"uniqueItems" && self.document.kind(keyword) == Kind::Bool(false);
+        // What it says by default, or what holds of all names.
+        let idle = match name {
+            b"uniqueItems" => self.document.kind(keyword) == Kind::Bool(false),
+            b"propertyNames" => {
+                self.document.children(keyword).all(|member| {
+                    self.document.key(member) == b"type" && self.document.text(member) == b"string"
+                }) && self.document.kind(keyword) == Kind::Object
+            }
+            _ => false,
+        };
         match among(ANNOTATIONS) || among(SUPPORTED) || extension || idle {
             true => Ok(()),
             false => Err(self.error(keyword, "is not supported")),
