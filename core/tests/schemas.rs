@@ -38,6 +38,8 @@ fn schemas_accept_what_is_valid_and_are_refused_by_keyword_and_place() {
         }
         let mut constraint = Constraint::new(compiled.expect(line), &tokenizer, &trie).expect(line);
         constraint.begin(usize::MAX).unwrap();
+        let (needed, most) = (constraint.needed() as u64, case["most_tokens"].as_u64());
+        assert!(most.is_none_or(|most| needed <= most), "{needed} tokens for {line}");
         for text in texts(&case, "accepted") {
             assert!(constraint.accepts(text.as_bytes()), "{text} for {line}");
         }
