@@ -84,8 +84,8 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "constraint",
-        arguments: "[compare|suite|tools|seeds] [--count N] [--seed N] [--model FILE]",
-        about: "compare constrained output with jsonschema, its test suite and llguidance (maintainers)",
+        arguments: "[NAME...] [--model FILE]",
+        about: "judge constrained output: compare, suite, tools, seeds (--count N, --seed N; maintainers)",
         run: constraint::run,
     },
     Chore {
