@@ -111,3 +111,31 @@ fn braces_in_strings_do_not_mislead_the_caller() {
     // Strings of any content have them, too.
     assert!(braces > 0);
 }
+
+#[test]
+fn arguments_are_objects_whatever_the_schema_says() {
+    let file = picolm_fixtures::bytes("nano");
+    let gguf = Gguf::parse(&file, file.len() as u64).unwrap();
+    let tokenizer = Tokenizer::new(&gguf).unwrap();
+    let trie = TokenTrie::new(&tokenizer).unwrap();
+    let named =
+        r##""definitions":{"A":{"properties":{"x":{"type":"integer"}}}},"$ref":"#/definitions/A""##;
+    let old = format!(r#"{{"$schema":"http://json-schema.org/draft-07/schema#",{named}}}"#);
+    let new = format!("{{{named}}}");
+    for parameters in ["{}", "true", &old, &new, r#"{"anyOf":[{"type":"string"},{"minProperties":1}]}"#]
+    {
+        let list = format!(r#"[{{"name":"f","parameters":{parameters}}}]"#);
+        let grammar = Grammar::tools(list.as_bytes(), ToolChoice::Required, &Bounds::default());
+        let mut constraint = Constraint::new(grammar.unwrap(), &tokenizer, &trie).unwrap();
+        constraint.begin(usize::MAX).unwrap();
+        let mut accepts = |arguments: &str| {
+            let name = r#"{"id":"call_1","type":"function","function":{"name":"f","arguments":""#;
+            let text = format!(r#"{{"tool_calls":[{name}{arguments}"}}}}]}}"#);
+            constraint.accepts(text.as_bytes())
+        };
+        assert!(accepts(r#"{\"x\":1}"#), "{parameters}");
+        for other in ["1", "[]", "null", r#"\"a\""#] {
+            assert!(!accepts(other), "{other} for {parameters}");
+        }
+    }
+}

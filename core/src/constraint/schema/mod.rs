@@ -31,7 +31,8 @@ const EXPANDED: u32 = 1 << 31;
 
 /// Keywords that say nothing about which values are valid.
 const ANNOTATIONS: &str = "title description default examples example $schema $id id $comment $defs definitions \
-    $anchor $vocabulary deprecated readOnly writeOnly contentEncoding contentMediaType";
+    $anchor $vocabulary deprecated readOnly writeOnly contentEncoding contentMediaType \
+    discriminator";
 /// Keywords that are compiled, beside those that combine schemas.
 const SUPPORTED: &str = "type enum const properties required additionalProperties patternProperties \
     minProperties maxProperties items prefixItems additionalItems minItems maxItems minLength maxLength pattern format \
@@ -67,6 +68,8 @@ struct Together {
     choices: Vec<Choice>,
     /// No value is valid.
     impossible: bool,
+    /// The outermost schema is among them, perhaps as one of which only `$ref` counts.
+    at_root: bool,
 }
 
 struct Choice {
@@ -166,6 +169,7 @@ impl<'c> Compiler<'c> {
         while let Some(&item) = todo.get(index) {
             index += 1;
             let (schema, expanded) = (item & !EXPANDED, item & EXPANDED != 0);
+            together.at_root |= schema == self.root;
             match self.document.kind(schema) {
                 Kind::Bool(true) => continue,
                 Kind::Bool(false) => together.impossible = true,
