@@ -132,7 +132,7 @@ static OPTIONS: &[Spec] = &[
         |o, v| { o.threads = Some(number(v, 1, 256)?); Some(()) }),
     option(None, "batch", Some("N"), COMPUTE, "tokens that go through the weights together [128]",
         |o, v| { o.limits.batch = number(v, 1, 4096)?; Some(()) }),
-    option(None, "kv", Some("TYPE"), COMPUTE, "cache keys and values as f16 or f32 [f16; f32 for F32 models]",
+    option(None, "kv", Some("TYPE"), COMPUTE, "cache keys and values as f16, f32 or q8_0 [f16; f32 for F32 models]",
         |o, v| { o.limits.kv = Some(kv_type(v)?); Some(()) }),
     option(None, "json", None, RUN, "write a JSON object or array and nothing else",
         |o, _| { o.json = true; Some(()) }),
@@ -325,6 +325,7 @@ fn kv_type(text: &[u8]) -> Option<KvType> {
     match text {
         b"f16" => Some(KvType::F16),
         b"f32" => Some(KvType::F32),
+        b"q8_0" => Some(KvType::Q8_0),
         _ => None,
     }
 }

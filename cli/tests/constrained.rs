@@ -1,6 +1,10 @@
 //! Output that is held to a form parses, whatever the model says and however few tokens there are.
 
+#[path = "../../core/tests/common/caller.rs"]
+mod caller;
 mod common;
+#[path = "../../core/tests/common/judge.rs"]
+mod judge;
 
 use common::{failure, model, run, run_with_input, temporary, text};
 use serde_json::Value;
@@ -71,26 +75,75 @@ fn grammars_come_from_a_file() {
     assert!(line.contains("\"root\" begins with itself"), "{line}");
 }
 
-/// The names and arguments of the calls in a text, taken from it as PicoClaw does: from the literal beginning on to where as
-/// many braces close as open, with a strict parser, and the arguments from a string.
-fn calls(text: &str) -> Vec<(String, Value)> {
-    let Some(start) = text.find("{\"tool_calls\"") else { return Vec::new() };
-    let mut depth = 0;
-    let closes = |(_, byte): &(usize, u8)| {
-        depth += i32::from(*byte == b'{') - i32::from(*byte == b'}');
-        depth == 0
-    };
-    let end = text.bytes().enumerate().skip(start).find(closes).expect("it closes").0;
-    let value: Value = serde_json::from_str(&text[start..=end]).expect("JSON");
-    let one = |call: &Value| {
-        assert!(call["id"].is_string() && call["type"] == "function");
-        let arguments = call["function"]["arguments"].as_str().expect("a string");
-        (
-            call["function"]["name"].as_str().expect("a name").into(),
-            serde_json::from_str(arguments).expect("JSON"),
-        )
-    };
-    value["tool_calls"].as_array().expect("a list").iter().map(one).collect()
+/// PicoClaw's own tools: the first of the list.
+fn twelve_tools() -> Vec<&'static str> {
+    include_str!("../../core/testdata/tools/written.jsonl").lines().take(12).collect()
+}
+
+/// What PicoClaw's provider for subprocesses writes to standard input, with its tools.
+fn prompt(tools: &[&str]) -> String {
+    let mut prompt = String::from(
+        "<|system|>\nYou are a helpful assistant.\n\n## Available Tools\n\nWhen you need to use a tool, respond with ONLY a JSON \
+         object:\n\n```json\n{\"tool_calls\":[{\"id\":\"call_xxx\",\"type\":\"function\",\"function\":{\"name\":\"tool_name\",\
+         \"arguments\":\"{...}\"}}]}\n```\n\nCRITICAL: The 'arguments' field MUST be a JSON-encoded STRING.\n\n",
+    );
+    for line in tools {
+        let tool: Value = serde_json::from_str(line).expect(line);
+        let function = &tool["function"];
+        prompt += &format!(
+            "#### {}\nDescription: {}\nParameters:\n```json\n{}\n```\n\n",
+            function["name"].as_str().expect("a name"),
+            function["description"].as_str().expect("a description"),
+            function["parameters"]
+        );
+    }
+    prompt + "</s>\n<|user|>\nRead /etc/hostname and remind me at nine.</s>\n<|assistant|>\n"
+}
+
+#[test]
+fn twelve_tools_of_picoclaw_are_called_as_it_reads_them() {
+    let tools = twelve_tools();
+    let file = temporary("twelve.json");
+    std::fs::write(&file, format!("[{}]", tools.join(","))).unwrap();
+    let (file, prompt) = (file.to_str().unwrap(), prompt(&tools));
+    let model = model("nano");
+    // As the caller starts it, and hotter, with few and with many tokens.
+    for (seed, temperature, tokens, choice) in [
+        ("1", "0.7", "256", "auto"),
+        ("2", "0.7", "256", "required"),
+        ("3", "1.5", "256", "required"),
+        ("4", "1.5", "120", "required"),
+        ("5", "1.5", "160", "exec"),
+        ("6", "1.5", "200", "required"),
+        ("7", "1.5", "96", "auto"),
+        ("8", "0.7", "64", "none"),
+    ] {
+        let line = [&model[..], "-n", tokens, "-j", "2", "-t", temperature, "-s", seed, "-c", "8192"];
+        let form = ["--json", "--tools", file, "--tool-choice", choice];
+        let output = run_with_input(&[&line[..], &form[..]].concat(), prompt.as_bytes());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let said = text(&output.stdout);
+        let calls = caller::calls(&said).expect(&said);
+        match choice {
+            "auto" => {}
+            "none" => assert_eq!(calls, None),
+            _ => assert!(calls.as_ref().is_some_and(|calls| !calls.is_empty()), "{said}"),
+        }
+        for (name, arguments) in calls.into_iter().flatten() {
+            assert!(!matches!(choice, "exec") || name == "exec");
+            let called = tools.iter().map(|line| serde_json::from_str::<Value>(line).expect(line));
+            let tool = called.into_iter().find(|tool| tool["function"]["name"] == name.as_str());
+            let schema = &tool.expect("a tool that is there")["function"]["parameters"];
+            assert_eq!(judge::violated(schema, schema, &arguments), None, "{said}");
+        }
+    }
+    // The caller gives no list of tools itself: JSON then is JSON, and too few tokens are an error, not a broken call.
+    let line = [&model[..], "-n", "256", "-j", "2", "-t", "0.7", "--json", "-c", "8192"];
+    let output = run_with_input(&line, prompt.as_bytes());
+    serde_json::from_slice::<Value>(&output.stdout).expect("JSON");
+    let line = [&model[..], "-n", "20", "--tools", file, "--tool-choice", "required", "-c", "8192"];
+    let error = failure(&run_with_input(&line, prompt.as_bytes()), 1);
+    assert!(error.contains("--tools") && error.contains("tokens"), "{error}");
 }
 
 #[test]
@@ -127,7 +180,7 @@ fn tool_calls_are_as_picoclaw_reads_them() {
                 prompt.as_bytes(),
             );
             assert!(output.status.success(), "{}", text(&output.stderr));
-            let found = calls(&text(&output.stdout));
+            let found = caller::calls(&text(&output.stdout)).expect("calls").unwrap_or_default();
             assert_eq!(
                 found.is_empty(),
                 matches!(choice, "none") || choice == "auto" && found.is_empty()

@@ -23,7 +23,8 @@ static VOCABULARIES: LazyLock<Vec<(Tokenizer<'static>, TokenTrie)>> = LazyLock::
 const SCHEMA: &[u8] = br#"{"type":"object","properties":{"a":{"type":"string","pattern":"^[a-c]+$"},
     "b":{"type":"array","items":{"type":"number","minimum":-1.5,"maximum":20}}},"required":["a"]}"#;
 const TOOLS: &[u8] =
-    br#"[{"name":"f","parameters":{"properties":{"x":{"type":"string"}},"required":["x"]}}]"#;
+    br#"[{"name":"f","parameters":{"properties":{"x":{"type":"string"},"p":{"type":"string","pattern":"^[{}a-c]*$"},
+    "e":{"enum":["{","}}"]}},"required":["x"]}}]"#;
 
 fuzz_target!(|input: &[u8]| {
     let Some((&flags, bytes)) = input.split_first() else { return };
@@ -52,5 +53,12 @@ fuzz_target!(|input: &[u8]| {
     }
     if constraint.is_complete() {
         serde_json::from_slice::<serde_json::Value>(&text).expect("JSON");
+        // Callers find the end of calls by the first brace that matches the opening one.
+        let mut depth = 0;
+        let open = text.iter().filter(|&&byte| {
+            depth += i32::from(byte == b'{') - i32::from(byte == b'}');
+            depth > 0
+        });
+        assert!(flags & 4 == 0 || open.count() == text.len() - 1);
     }
 });

@@ -84,8 +84,8 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "constraint",
-        arguments: "[--schemas N] [--seed N]",
-        about: "compare constrained output with jsonschema and llguidance (maintainers)",
+        arguments: "[NAME...] [--model FILE]",
+        about: "judge constrained output: compare, suite, tools, seeds (--count N, --seed N; maintainers)",
         run: constraint::run,
     },
     Chore {

@@ -78,6 +78,8 @@ fn spelled(byte: u8, content: bool, escaped: bool) -> Vec<u8> {
     match byte {
         b'"' | b'\\' if content => out.extend([b'\\', byte]),
         8..=13 if content => out.extend([b'\\', b"btnvfr"[usize::from(byte - 8)]]),
+        b'{' if content && escaped => out.extend(b"\\u007b"),
+        b'}' if content && escaped => out.extend(b"\\u007d"),
         _ => out.push(byte),
     }
     if escaped {
@@ -94,14 +96,7 @@ impl Costs {
     /// Computes all costs of a program for a vocabulary.
     pub(super) fn new(program: &Program, trie: &TokenTrie) -> Result<Self, ConstraintError> {
         let escapes = program.nodes.iter().any(|node| matches!(node, Node::Call { escaped: true, .. }));
-        let mut inner = None;
-        if escapes {
-            let mut layer = Layer::new(program, trie, true)?;
-            layer.settle(program, None);
-            inner = Some(layer);
-        }
         let mut outer = Layer::new(program, trie, false)?;
-        outer.settle(program, inner.as_ref());
         let mut names: Vec<Vec<u8>> = vec![Vec::new(); program.strings.len()];
         for others in program.objects.iter().filter_map(|object| object.others.as_ref()) {
             let index = others.names as usize;
@@ -113,6 +108,13 @@ impl Costs {
                 *slot = count_names(dfa, spec.max, &outer.content)?;
             }
         }
+        let mut inner = None;
+        if escapes {
+            let mut layer = Layer::new(program, trie, true)?;
+            layer.settle(program, &names, None);
+            inner = Some(layer);
+        }
+        outer.settle(program, &names, inner.as_ref());
         Ok(Costs { layers: [outer].into_iter().chain(inner).collect(), names })
     }
 
@@ -121,10 +123,16 @@ impl Costs {
         &self.layers[usize::from(layer.min(1)).min(self.layers.len() - 1)]
     }
 
-    /// How many names of at most `left` characters end from a state, up to 255.
-    pub(super) fn name_count(&self, spec: &StrSpec, index: u32, state: u32, left: u32) -> u32 {
-        let at = state as usize * (spec.max as usize + 1) + left.min(spec.max) as usize;
-        self.names.get(index as usize).and_then(|names| names.get(at)).copied().unwrap_or(0).into()
+    /// How many characters, up to `left`, more than `taken` names have that end from a state.
+    pub(super) fn name_chars(
+        &self,
+        spec: &StrSpec,
+        index: u32,
+        state: u32,
+        left: u32,
+        taken: u32,
+    ) -> Option<u32> {
+        name_chars(&self.names, spec, index, state, left, taken)
     }
 
     /// Bytes of memory.
@@ -153,7 +161,9 @@ impl Layer {
         let most = |bytes: &[u8]| bytes.iter().map(|&b| byte[usize::from(b)]).max().unwrap_or(INFINITE);
         let letters = (b'a'..=b'z').map(|letter| content[usize::from(letter)]);
         // Some bytes are in no character, and in no vocabulary.
-        let longest = content.iter().copied().filter(|&cost| cost < INFINITE).max();
+        let usual = (0..=255u8).filter(|byte| !matches!(byte, b'{' | b'}'));
+        let usual = usual.map(|byte| content[usize::from(byte)]);
+        let longest = usual.filter(|&cost| cost < INFINITE).max();
         let longest = longest.unwrap_or(INFINITE);
         let mut layer = Layer {
             byte,
@@ -180,7 +190,7 @@ impl Layer {
     }
 
     /// Makes costs smaller until none changes.
-    fn settle(&mut self, program: &Program, inner: Option<&Layer>) {
+    fn settle(&mut self, program: &Program, names: &[Vec<u8>], inner: Option<&Layer>) {
         for round in 0..MAX_ROUNDS {
             let mut changed = false;
             for index in 0..self.nodes.len() {
@@ -191,7 +201,7 @@ impl Layer {
                 self.nodes[index] = cost.min(self.nodes[index]);
             }
             for (index, object) in program.objects.iter().enumerate() {
-                let extra = self.extra_property(program, object);
+                let extra = self.extra_property(program, names, object);
                 changed |= extra < self.extra[index];
                 self.extra[index] = extra.min(self.extra[index]);
             }
@@ -303,11 +313,14 @@ impl Layer {
         sum(&[self.comma_quote, self.text_at(property.text, 0), self.node(property.value).tokens])
     }
 
-    fn extra_property(&self, program: &Program, spec: &ObjSpec) -> u32 {
+    fn extra_property(&self, program: &Program, names: &[Vec<u8>], spec: &ObjSpec) -> u32 {
         if let Some(others) = &spec.others {
+            // So many names may be taken when one more is needed.
+            let taken = spec.min.saturating_add(spec.properties.len).saturating_sub(1);
+            let chars = |kind| name_chars(names, kind, others.names, 0, kind.max, taken);
             let name = match program.strings.get(others.names as usize) {
-                Some(names) if names.dfa == ANY => times(3, self.letter),
-                Some(names) => times(names.max, self.character),
+                Some(kind) if kind.dfa == ANY => times(3, self.letter),
+                Some(kind) => times(chars(kind).unwrap_or(kind.max).max(1), self.character),
                 None => INFINITE,
             };
             return sum(&[self.comma_quote, name, self.quote_colon, self.other_value(&others.values)]);
@@ -424,7 +437,21 @@ fn needs(dfa: &Dfa, spec: &StrSpec, content: &[u32; 256]) -> Result<Vec<Need>, C
     Ok(table)
 }
 
-/// For each state and number of characters left, how many texts end from there that can be written.
+/// See [`Costs::name_chars`].
+fn name_chars(
+    names: &[Vec<u8>],
+    spec: &StrSpec,
+    index: u32,
+    state: u32,
+    left: u32,
+    taken: u32,
+) -> Option<u32> {
+    let start = state as usize * (spec.max as usize + 1);
+    let counts = names.get(index as usize)?.get(start..=start + left.min(spec.max) as usize)?;
+    counts.iter().position(|&count| u32::from(count) > taken).map(|chars| chars as u32)
+}
+
+/// For each state and number of characters left, how many texts end from there that can be written, up to 255.
 fn count_names(dfa: &Dfa, most: u32, content: &[u32; 256]) -> Result<Vec<u8>, ConstraintError> {
     let width = most as usize + 1;
     let cost = dfa.len() as u64 * width as u64;
@@ -432,19 +459,28 @@ fn count_names(dfa: &Dfa, most: u32, content: &[u32; 256]) -> Result<Vec<u8>, Co
         let what = "states of property names";
         return Err(ConstraintError::TooComplex { what, cost, limit: MAX_NEEDS });
     }
+    // The ways on from each state: whether a character begins, where to, and by how many bytes.
+    let mut ways: Vec<Vec<(bool, u32, u8)>> = Vec::new();
+    for state in 0..dfa.len() as u32 {
+        let mut here: Vec<(bool, u32, u8)> = Vec::new();
+        for (byte, next) in edges(dfa, state).filter(|edge| content[usize::from(edge.0)] < INFINITE) {
+            let starts = byte & 0xC0 != 0x80;
+            match here.iter_mut().find(|way| (way.0, way.1) == (starts, next)) {
+                Some(way) => way.2 = way.2.saturating_add(1),
+                None => here.push((starts, next, 1)),
+            }
+        }
+        ways.push(here);
+    }
     let mut table = vec![0u8; cost as usize];
     for left in 0..width {
         // What follows a character's first byte has the same number of characters left; there are at most three.
         for _ in 0..4 {
-            for state in 0..dfa.len() {
+            for (state, here) in ways.iter().enumerate() {
                 let mut count = u8::from(dfa.label(state as u32).is_some());
-                let written = |edge: &(u8, u32)| content[usize::from(edge.0)] < INFINITE;
-                for (byte, next) in edges(dfa, state as u32).filter(written) {
-                    let starts = byte & 0xC0 != 0x80;
-                    if !starts || left > 0 {
-                        let after = table[next as usize * width + left - usize::from(starts)];
-                        count = count.saturating_add(after);
-                    }
+                for &(starts, next, bytes) in here.iter().filter(|way| !way.0 || left > 0) {
+                    let after = table[next as usize * width + left - usize::from(starts)];
+                    count = count.saturating_add(after.saturating_mul(bytes));
                 }
                 table[state * width + left] = count;
             }

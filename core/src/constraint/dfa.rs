@@ -24,8 +24,8 @@ pub(super) struct Dfa {
 }
 
 impl Dfa {
-    /// Determinizes a program of sets, splits and jumps. A text has the label of the `Num` node that it reaches; of
-    /// several the one label that is not 0, and none if there are two such.
+    /// Determinizes a program of sets, splits and jumps. A text has the label of the `Num` node that it reaches, or the bits
+    /// of several.
     pub(super) fn new(program: &Program, start: NodeId) -> Result<Self, ConstraintError> {
         let (classes, representatives) = classes(program);
         let width = representatives.len();
@@ -69,12 +69,17 @@ impl Dfa {
         self.labels.get(state as usize).copied().filter(|&label| label != DEAD).map(u32::from)
     }
 
-    /// Accepts no text that has a label.
-    pub(super) fn forbid(&mut self, label: u32) {
-        for slot in self.labels.iter_mut().filter(|slot| u32::from(**slot) == label) {
-            *slot = DEAD;
+    /// Gives texts other labels; those that get none are not accepted any more.
+    pub(super) fn relabel(&mut self, mut label: impl FnMut(u32) -> Option<u32>) {
+        for slot in self.labels.iter_mut().filter(|slot| **slot != DEAD) {
+            *slot = label(u32::from(*slot)).map_or(DEAD, |label| label as u16);
         }
         self.prune();
+    }
+
+    /// The labels that texts have, some of them several times.
+    pub(super) fn labels(&self) -> impl Iterator<Item = u32> {
+        self.labels.iter().filter(|&&label| label != DEAD).map(|&label| label.into())
     }
 
     /// Whether a text is accepted.
@@ -106,7 +111,7 @@ impl Dfa {
         from: &[NodeId],
     ) -> Result<u16, ConstraintError> {
         let (mut todo, mut nodes) = (from.to_vec(), Vec::new());
-        let (mut label, mut clash) = (DEAD, false);
+        let mut label = DEAD;
         let mut visited = Vec::new();
         while let Some(node) = todo.pop() {
             match marks.get_mut(node as usize) {
@@ -119,8 +124,7 @@ impl Dfa {
                 Node::Split(span) => todo.extend_from_slice(program.targets(span)),
                 Node::Num(found) => {
                     let found = found as u16;
-                    clash |= ![DEAD, 0, found].contains(&label) && found != 0;
-                    label = if label == DEAD || found != 0 { found } else { label };
+                    label = if label == DEAD { found } else { label | found };
                 }
                 _ => nodes.push(node),
             }
@@ -129,7 +133,6 @@ impl Dfa {
             marks[node as usize] = false;
         }
         sort(&mut nodes, |a, b| a < b);
-        let label = if clash { DEAD } else { label };
         let step = |hash: u32, node: &u32| (hash ^ node).wrapping_mul(0x0100_0193).rotate_left(5);
         let hash = nodes.iter().fold(u32::from(label), step);
         let same = |state: &(u32, Vec<NodeId>)| state.0 == hash && state.1 == nodes;

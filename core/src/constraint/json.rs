@@ -61,11 +61,16 @@ impl Document {
         Ok(reader.document)
     }
 
+    /// How many values there are.
+    pub(super) fn len(&self) -> ValueId {
+        self.entries.len() as ValueId
+    }
+
     pub(super) fn kind(&self, id: ValueId) -> Kind {
         self.entries.get(id as usize).map_or(Kind::Null, |entry| entry.kind)
     }
 
-    /// A string's text, or a number as it is written.
+    /// A string's text, or a number as it is written but for zeros after its point.
     pub(super) fn text(&self, id: ValueId) -> &[u8] {
         self.entries.get(id as usize).map_or(&[], |entry| self.slice(entry.text))
     }
@@ -99,19 +104,20 @@ impl Document {
     /// Whether two values are equal, numbers by how they are written.
     pub(super) fn equal(&self, a: ValueId, b: ValueId) -> bool {
         let (mut x, mut y) = (Vec::new(), Vec::new());
-        self.write(a, &mut x);
-        self.write(b, &mut y);
+        self.write(a, false, &mut x);
+        self.write(b, false, &mut y);
         x == y
     }
 
-    /// Appends a value as JSON without spaces, each character in the one spelling that generated texts have.
-    pub(super) fn write(&self, id: ValueId, out: &mut Vec<u8>) {
+    /// Appends a value as JSON without spaces, each character in the one spelling that generated texts have; with `braces`
+    /// those in strings are escaped.
+    pub(super) fn write(&self, id: ValueId, braces: bool, out: &mut Vec<u8>) {
         match self.kind(id) {
             Kind::Null => out.extend_from_slice(b"null"),
             Kind::Bool(true) => out.extend_from_slice(b"true"),
             Kind::Bool(false) => out.extend_from_slice(b"false"),
             Kind::Number => out.extend_from_slice(self.text(id)),
-            Kind::String => write_string(self.text(id), out),
+            Kind::String => write_string(self.text(id), braces, out),
             Kind::Array | Kind::Object => {
                 let is_object = self.kind(id) == Kind::Object;
                 out.push(if is_object { b'{' } else { b'[' });
@@ -120,11 +126,11 @@ impl Document {
                         out.push(b',');
                     }
                     if is_object {
-                        write_string(self.key(child), out);
+                        write_string(self.key(child), braces, out);
                         out.push(b':');
                     }
                     // No deeper than the reader lets a text be.
-                    self.write(child, out);
+                    self.write(child, braces, out);
                 }
                 out.push(if is_object { b'}' } else { b']' });
             }
@@ -137,23 +143,33 @@ impl Document {
 }
 
 /// Appends a string in quotes, with no more escapes than it needs.
-pub(super) fn write_string(text: &[u8], out: &mut Vec<u8>) {
+fn write_string(text: &[u8], braces: bool, out: &mut Vec<u8>) {
     out.push(b'"');
-    write_content(text, out);
+    write_content(text, braces, out);
     out.push(b'"');
 }
 
 /// As [`write_string`], without the quotes.
-pub(super) fn write_content(text: &[u8], out: &mut Vec<u8>) {
+pub(super) fn write_content(text: &[u8], braces: bool, out: &mut Vec<u8>) {
     for &byte in text {
         match super::string::ESCAPES.iter().find(|pair| pair.1 == byte) {
             Some(&(escape, _)) => out.extend_from_slice(&[b'\\', escape]),
-            None if byte < 0x20 => {
+            None if byte < 0x20 || braces && matches!(byte, b'{' | b'}') => {
                 let digit = b"0123456789abcdef"[usize::from(byte & 15)];
                 out.extend_from_slice(&[b'\\', b'u', b'0', b'0', b'0' + (byte >> 4), digit]);
             }
             None => out.push(byte),
         }
+    }
+}
+
+/// A number without a fraction of zeros, or the minus of a zero: as whole numbers are generated and compared.
+fn shortest(text: &[u8]) -> &[u8] {
+    let point = text.iter().position(|&byte| byte == b'.');
+    let (whole, fraction) = text.split_at(point.unwrap_or(text.len()));
+    match fraction.iter().skip(1).any(|&byte| byte != b'0') {
+        true => text,
+        false => whole.strip_prefix(b"-").filter(|&rest| rest == b"0").unwrap_or(whole),
     }
 }
 
@@ -300,7 +316,7 @@ impl Reader<'_> {
             }
             self.digits()?;
         }
-        let text = self.text.get(start..self.at).unwrap_or_default();
+        let text = shortest(self.text.get(start..self.at).unwrap_or_default());
         let texts = &mut self.document.texts;
         let from = texts.len() as u32;
         texts.extend_from_slice(text);
@@ -386,7 +402,7 @@ mod tests {
     fn round(text: &str) -> Result<String, ConstraintError> {
         let document = Document::parse(text.as_bytes())?;
         let mut out = Vec::new();
-        document.write(0, &mut out);
+        document.write(0, false, &mut out);
         Ok(String::from_utf8(out).unwrap())
     }
 
@@ -398,6 +414,7 @@ mod tests {
                 "{\"a\":[1,-2.5e+3,\"xé😀/\"],\"b\":{}}",
             ),
             ("[]", "[]"),
+            ("[-0,-0.0,2.00,-2.0,2.50,1.0e3,10]", "[0,0,2,-2,2.50,1.0e3,10]"),
             ("\"\\u0001\\n\"", "\"\\u0001\\n\""),
             ("[[],[true,false,null],{}]", "[[],[true,false,null],{}]"),
         ] {

@@ -274,10 +274,9 @@ impl<'r> Run<'r> {
                     false => INFINITE,
                 }
             }
-            (false, _)
-                if !key.escape && self.costs.name_count(&names, index, key.other, left) > taken =>
-            {
-                times(left.max(1), costs.character)
+            (false, _) if !key.escape => {
+                let chars = self.costs.name_chars(&names, index, key.other, left, taken);
+                chars.map_or(INFINITE, |chars| times(chars.max(1), costs.character))
             }
             _ => INFINITE,
         };

@@ -1,6 +1,7 @@
 //! Threads in strings, numbers, constants and free text.
 
-use super::cost::sum;
+use super::cost::{Layer, sum};
+use super::dfa::Dfa;
 use super::machine::{Run, State, Thread};
 use super::number::Number;
 use super::program::{ANY, FREE_TEXT, NONE, NodeId, OPENING, Span, TEXT};
@@ -72,6 +73,8 @@ impl Run<'_> {
             (Escape::Outside, b'\\') if dfa.step(place.dfa, b'\n').is_some() || !any => {
                 Some(Place { escape: Escape::Backslash, ..place })
             }
+            // Braces that are not counted are escaped where callers count them.
+            (Escape::Outside, b'{' | b'}') if !any && thread.layer > 0 => None,
             (Escape::Outside, 0x20..) => {
                 let chars = place.chars + u32::from(starts_character(byte));
                 let braces = match (byte, any && thread.layer > 0) {
@@ -81,7 +84,7 @@ impl Run<'_> {
                 };
                 dfa.step(place.dfa, byte).map(|dfa| Place { dfa, chars, braces, ..place })
             }
-            (Escape::Backslash, b'u') if any => {
+            (Escape::Backslash, b'u') if any || thread.layer > 0 => {
                 Some(Place { escape: Escape::Digits { count: 0, value: 0 }, ..place })
             }
             (Escape::Backslash, b'/') if any => {
@@ -92,7 +95,8 @@ impl Run<'_> {
                 let (chars, escape) = (place.chars + 1, Escape::Outside);
                 content.map(|dfa| Place { dfa, chars, escape, ..place })
             }
-            (Escape::Digits { count, value }, _) => hex(place, count, value, byte),
+            (Escape::Digits { count, value }, _) if any => hex(place, count, value, byte),
+            (Escape::Digits { count, value }, _) => brace(dfa, place, count, value, byte),
             _ => None,
         };
         let in_bounds = |place: &Place| {
@@ -120,6 +124,22 @@ impl Run<'_> {
                     let rest = costs.need(index, &spec, next, chars + 1);
                     Some(sum(&[costs.byte[usize::from(byte)], rest]))
                 });
+                let braces = BRACES.iter().filter(|_| spec.dfa != ANY && layer > 0).filter_map(|code| {
+                    let next = dfa.step(place.dfa, *code as u8)?;
+                    let rest = costs.need(index, &spec, next, chars + 1);
+                    Some(sum(&[costs.byte[usize::from(b'u')], spell(costs, *code, 0), rest]))
+                });
+                after.chain(braces).min().unwrap_or(INFINITE)
+            }
+            Escape::Digits { count, value } if spec.dfa != ANY => {
+                let after =
+                    BRACES.iter().filter(|&&code| begins(code, count, value)).filter_map(|code| {
+                        let next = dfa.step(place.dfa, *code as u8)?;
+                        Some(sum(&[
+                            spell(costs, *code, count),
+                            costs.need(index, &spec, next, chars + 1),
+                        ]))
+                    });
                 after.min().unwrap_or(INFINITE)
             }
             Escape::Digits { count, .. } => {
@@ -268,5 +288,32 @@ fn hex(place: Place, count: u8, value: u16, byte: u8) -> Option<Place> {
         3 if value == 0 => None,
         3 => Some(Place { chars: place.chars + 1, escape: Escape::Outside, ..place }),
         _ => Some(Place { escape: Escape::Digits { count: count + 1, value }, ..place }),
+    }
+}
+
+/// The braces.
+const BRACES: [u16; 2] = [b'{' as u16, b'}' as u16];
+
+/// Whether the first digits of a code have this value.
+fn begins(code: u16, count: u8, value: u16) -> bool {
+    code.checked_shr(16 - 4 * u32::from(count)).unwrap_or(0) == value
+}
+
+/// What the digits of a code after the first `count` take.
+fn spell(costs: &Layer, code: u16, count: u8) -> u32 {
+    let digit = |place: u8| usize::from(b"0123456789abcdef"[usize::from(code >> (4 * place) & 15)]);
+    (0..4u8.saturating_sub(count)).fold(0, |all, place| sum(&[all, costs.byte[digit(place)]]))
+}
+
+/// One more digit of the code of a brace that an automaton takes.
+fn brace(dfa: &Dfa, place: Place, count: u8, value: u16, byte: u8) -> Option<Place> {
+    let digit = char::from(byte).to_digit(16)? as u16;
+    let (count, value) = (count + 1, value << 4 | digit);
+    let code = |code: &&u16| begins(**code, count, value) && !byte.is_ascii_uppercase();
+    let mut next = BRACES.iter().filter(code).filter_map(|&code| dfa.step(place.dfa, code as u8));
+    let dfa = next.next()?;
+    match count {
+        4 => Some(Place { dfa, chars: place.chars + 1, escape: Escape::Outside, ..place }),
+        _ => Some(Place { escape: Escape::Digits { count, value }, ..place }),
     }
 }

@@ -1,5 +1,8 @@
 //! The automaton over real vocabularies with random choices.
 
+#[path = "../../tests/common/caller.rs"]
+mod caller;
+
 use alloc::vec::Vec;
 use std::format;
 use std::string::String;
@@ -214,26 +217,6 @@ fn schemas_accept_what_is_valid() {
     );
 }
 
-#[test]
-fn schemas_with_unknown_keywords_are_refused_by_name() {
-    for (schema, keyword, pointer) in [
-        (r#"{"not":{}}"#, "not", ""),
-        (r#"{"properties":{"a":{"items":[{"if":true}]}}}"#, "if", "/properties/a/items/0"),
-        (r##"{"$ref":"#/x"}"##, "$ref", ""),
-        (r#"{"type":"strin"}"#, "type", ""),
-        (r#"{"anyOf":[{},{"type":"string","pattern":"(?=a)"}]}"#, "pattern", "/anyOf/1"),
-        (r#"{"oneOf":[{"type":"string"},{"type":["string","null"]}]}"#, "oneOf", ""),
-        (r#"{"type":"string","format":"idn-email"}"#, "format", ""),
-    ] {
-        match Grammar::schema(schema.as_bytes(), &Bounds::default()) {
-            Err(ConstraintError::Keyword { keyword: k, pointer: p, .. }) => {
-                assert_eq!((k.as_str(), p.as_str()), (keyword, pointer), "{schema}");
-            }
-            other => panic!("{schema}: {other:?}"),
-        }
-    }
-}
-
 fn gbnf(grammar: &str) -> Result<Grammar, ConstraintError> {
     Grammar::gbnf(grammar.as_bytes())
 }
@@ -396,28 +379,6 @@ const TOOLS: &str = r#"[
     {"type":"function","function":{"name":"stop"}}
 ]"#;
 
-/// Takes calls from a text as PicoClaw does: a literal beginning, matching braces, a strict parser, arguments in a string.
-fn parse_calls(text: &[u8]) -> Option<Vec<(String, serde_json::Value)>> {
-    let text = std::str::from_utf8(text).unwrap();
-    let start = text.find("{\"tool_calls\"")?;
-    let (mut depth, mut end) = (0, text.len());
-    for (at, byte) in text.bytes().enumerate().skip(start) {
-        depth += i32::from(byte == b'{') - i32::from(byte == b'}');
-        if depth == 0 {
-            end = at + 1;
-            break;
-        }
-    }
-    let calls: serde_json::Value = serde_json::from_str(&text[start..end]).unwrap();
-    let one = |call: &serde_json::Value| {
-        assert_eq!(call["type"], "function");
-        assert!(call["id"].as_str().unwrap().starts_with("call_"));
-        let arguments = call["function"]["arguments"].as_str().unwrap();
-        (call["function"]["name"].as_str().unwrap().into(), serde_json::from_str(arguments).unwrap())
-    };
-    Some(calls["tool_calls"].as_array().unwrap().iter().map(one).collect())
-}
-
 #[test]
 fn tool_calls_parse_as_callers_parse_them() {
     for vocabulary in ["llama-bpe", "nano"] {
@@ -436,7 +397,7 @@ fn tool_calls_parse_as_callers_parse_them() {
                     constraint.begin(usize::MAX).unwrap();
                     let budget = constraint.needed() + 2 * round;
                     let text = random_text(&mut constraint, tokenizer, &mut random, budget.max(1));
-                    let calls = parse_calls(&text);
+                    let calls = caller::calls(core::str::from_utf8(&text).unwrap()).unwrap();
                     match choice {
                         ToolChoice::Auto => {}
                         ToolChoice::None => assert!(calls.is_none()),

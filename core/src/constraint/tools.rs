@@ -100,11 +100,11 @@ fn call(
     let given = ["parameters", "input_schema", "inputSchema"];
     let parameters = given.iter().find_map(|key| document.get(tool, key));
     let arguments = match parameters.filter(|&schema| document.kind(schema) != Kind::Null) {
-        Some(schema) => schema::compile_object(document, schema, program, any, bounds)?,
+        Some(schema) => schema::compile_arguments(document, schema, program, any, bounds)?,
         None => program.word_list([b"{}".to_vec()].into())?,
     };
     let mut text = Vec::new();
-    write_content(name, &mut text);
+    write_content(name, true, &mut text);
     text.extend_from_slice(b"\",\"arguments\":\"");
     let back = program.node(Node::Return)?;
     let tail = program.text(b"\"}}")?;

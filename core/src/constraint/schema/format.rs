@@ -49,12 +49,28 @@ const DATE_TIME: &str = concat!("^", date!(), "[Tt]", time!(), "$");
 const EMAIL: &str = "^[A-Za-z0-9_+~-]{1,32}(?:\\.[A-Za-z0-9_+~-]{1,16}){0,2}@\
     [A-Za-z0-9](?:[A-Za-z0-9-]{0,30}[A-Za-z0-9])?(?:\\.[A-Za-z]{2,12}){1,2}$";
 
-const IPV4: &str = "^(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}\
-    (?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])$";
+macro_rules! ipv4 {
+    () => {
+        "(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+    };
+}
 
-/// All groups, or some before and after the gap that `::` is: at most seven of them.
-const IPV6: &str = "^(?:(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}|(?:[0-9a-fA-F]{1,4}:){1,3}(?::[0-9a-fA-F]{1,4}){1,4}|\
-    (?:[0-9a-fA-F]{1,4}:){1,6}:|::(?:[0-9a-fA-F]{1,4}:){0,5}[0-9a-fA-F]{1,4}|::)$";
+/// All groups, or some before and after the gap that `::` is: at most seven of them. The last two may be an IPv4 address.
+macro_rules! ipv6 {
+    () => {
+        concat!(
+            "(?:(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}|(?:[0-9a-fA-F]{1,4}:){1,3}(?::[0-9a-fA-F]{1,4}){1,4}|\
+             (?:[0-9a-fA-F]{1,4}:){1,6}:|::(?:[0-9a-fA-F]{1,4}:){0,5}[0-9a-fA-F]{1,4}|::|\
+             (?:(?:[0-9a-fA-F]{1,4}:){6}|::(?:[0-9a-fA-F]{1,4}:){0,4}|\
+             (?:[0-9a-fA-F]{1,4}:){1,2}:(?:[0-9a-fA-F]{1,4}:){0,2})",
+            ipv4!(),
+            ")"
+        )
+    };
+}
+
+const IPV4: &str = concat!("^", ipv4!(), "$");
+const IPV6: &str = concat!("^", ipv6!(), "$");
 
 macro_rules! uri_part {
     ($extra:literal) => {
@@ -64,7 +80,10 @@ macro_rules! uri_part {
 
 /// With the name of a host after two slashes, or without slashes (`mailto:`, `urn:`).
 const URI: &str = concat!(
-    "^[A-Za-z][A-Za-z0-9+.-]{0,15}:(?://(?:[A-Za-z0-9._~!$&'()*+,;=-]{1,32}@)?[A-Za-z0-9._~-]{1,64}(?::[0-9]{1,5})?(?:/",
+    "^[A-Za-z][A-Za-z0-9+.-]{0,15}:(?://(?:(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2}){1,64}@)?\
+     (?:[A-Za-z0-9._~-]{1,64}|\\[",
+    ipv6!(),
+    "\\])(?::[0-9]{1,5})?(?:/",
     uri_part!("/"),
     "*)?|",
     uri_part!(""),

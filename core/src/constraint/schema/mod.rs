@@ -7,6 +7,7 @@ mod disjoint;
 mod format;
 mod number;
 mod object;
+mod reference;
 mod scalar;
 
 use alloc::vec;
@@ -30,7 +31,8 @@ const EXPANDED: u32 = 1 << 31;
 
 /// Keywords that say nothing about which values are valid.
 const ANNOTATIONS: &str = "title description default examples example $schema $id id $comment $defs definitions \
-    $anchor $vocabulary deprecated readOnly writeOnly contentEncoding contentMediaType";
+    $anchor $vocabulary deprecated readOnly writeOnly contentEncoding contentMediaType \
+    discriminator";
 /// Keywords that are compiled, beside those that combine schemas.
 const SUPPORTED: &str = "type enum const properties required additionalProperties patternProperties \
     minProperties maxProperties items prefixItems additionalItems minItems maxItems minLength maxLength pattern format \
@@ -53,6 +55,8 @@ pub(super) struct Compiler<'c> {
     root_types: Types,
     /// Whether nothing beside `$ref` counts, as up to draft 7.
     ref_alone: bool,
+    /// Whether callers count braces, so that those in strings are escaped where they need not match.
+    braces: bool,
 }
 
 /// Schemas that apply to one value, with their references and combinations resolved.
@@ -64,6 +68,8 @@ struct Together {
     choices: Vec<Choice>,
     /// No value is valid.
     impossible: bool,
+    /// The outermost schema is among them, perhaps as one of which only `$ref` counts.
+    at_root: bool,
 }
 
 struct Choice {
@@ -80,18 +86,18 @@ pub(super) fn compile(
     any: NodeId,
     bounds: &Bounds,
 ) -> Result<NodeId, ConstraintError> {
-    compile_types(document, schema, program, any, bounds, Types::ALL)
+    compile_types(document, schema, program, any, bounds, false)
 }
 
-/// As [`compile`], for values that are objects, whether the schema says so or not.
-pub(super) fn compile_object(
+/// As [`compile`], for arguments of tools: values that are objects, whether the schema says so or not.
+pub(super) fn compile_arguments(
     document: &Document,
     schema: ValueId,
     program: &mut Program,
     any: NodeId,
     bounds: &Bounds,
 ) -> Result<NodeId, ConstraintError> {
-    compile_types(document, schema, program, any, bounds, Types::OBJECT)
+    compile_types(document, schema, program, any, bounds, true)
 }
 
 fn compile_types(
@@ -100,15 +106,35 @@ fn compile_types(
     program: &mut Program,
     any: NodeId,
     bounds: &Bounds,
-    root_types: Types,
+    arguments: bool,
 ) -> Result<NodeId, ConstraintError> {
+    let root_types = if arguments { Types::OBJECT } else { Types::ALL };
     let nothing = program.split(&[])?;
     let sets = Vec::new();
-    let dialect = document.get(root, "$schema").map_or(&[][..], |value| document.text(value));
-    let ref_alone =
-        dialect.windows(8).any(|part| matches!(part, b"draft-07" | b"draft-06" | b"draft-04"));
-    let mut compiler =
-        Compiler { document, program, bounds, any, nothing, sets, next: 0, root, root_types, ref_alone };
+    let dialect = document.get(root, "$schema");
+    let uri = dialect.map_or(&[][..], |value| document.text(value));
+    // Other dialects may not even give these keywords their meaning.
+    let known = |start: &&[u8]| uri.starts_with(start);
+    let official = [&b"http://json-schema.org/"[..], b"https://json-schema.org/"];
+    if let Some(dialect) = dialect
+        && !official.iter().any(known)
+    {
+        return Err(error(document, dialect, "is no dialect that is supported"));
+    }
+    let ref_alone = uri.windows(8).any(|part| matches!(part, b"draft-07" | b"draft-06" | b"draft-04"));
+    let mut compiler = Compiler {
+        document,
+        program,
+        bounds,
+        any,
+        nothing,
+        sets,
+        next: 0,
+        root,
+        root_types,
+        ref_alone,
+        braces: arguments,
+    };
     let start = compiler.rule(vec![root])?;
     while let Some((set, node)) = compiler.sets.get(compiler.next).cloned() {
         compiler.next += 1;
@@ -143,6 +169,7 @@ impl<'c> Compiler<'c> {
         while let Some(&item) = todo.get(index) {
             index += 1;
             let (schema, expanded) = (item & !EXPANDED, item & EXPANDED != 0);
+            together.at_root |= schema == self.root;
             match self.document.kind(schema) {
                 Kind::Bool(true) => continue,
                 Kind::Bool(false) => together.impossible = true,
@@ -180,7 +207,17 @@ impl<'c> Compiler<'c> {
     fn check_keyword(&self, keyword: ValueId, name: &[u8]) -> Result<(), ConstraintError> {
         let among = |list: &str| list.split(' ').any(|word| word.as_bytes() == name);
         let extension = name.starts_with(b"x-");
-        match among(ANNOTATIONS) || among(SUPPORTED) || extension {
+        // What it says by default, or what holds of all names.
+        let idle = match name {
+            b"uniqueItems" => self.document.kind(keyword) == Kind::Bool(false),
+            b"propertyNames" => {
+                self.document.children(keyword).all(|member| {
+                    self.document.key(member) == b"type" && self.document.text(member) == b"string"
+                }) && self.document.kind(keyword) == Kind::Object
+            }
+            _ => false,
+        };
+        match among(ANNOTATIONS) || among(SUPPORTED) || extension || idle {
             true => Ok(()),
             false => Err(self.error(keyword, "is not supported")),
         }
@@ -277,8 +314,7 @@ impl<'c> Compiler<'c> {
         let mut found: Option<u32> = None;
         for keyword in self.all(together, name) {
             let text = core::str::from_utf8(self.document.text(keyword)).unwrap_or("");
-            let whole = text.strip_suffix(".0").unwrap_or(text);
-            let value = match (self.document.kind(keyword), whole.parse::<u64>()) {
+            let value = match (self.document.kind(keyword), text.parse::<u64>()) {
                 (Kind::Number, Ok(value)) => value.min(u32::MAX.into()) as u32,
                 _ => return Err(self.error(keyword, "is no count")),
             };
@@ -287,43 +323,6 @@ impl<'c> Compiler<'c> {
             );
         }
         Ok(found)
-    }
-
-    /// The schema that `$ref` points to, in this document.
-    fn reference(&self, keyword: ValueId) -> Result<ValueId, ConstraintError> {
-        let text = self.document.text(keyword);
-        let refuse = || self.error(keyword, "does not point into this schema");
-        let (Kind::String, Some(pointer)) = (self.document.kind(keyword), text.strip_prefix(b"#"))
-        else {
-            return Err(refuse());
-        };
-        let mut value = self.root(keyword);
-        if pointer.is_empty() {
-            return Ok(value);
-        }
-        let pointer = pointer.strip_prefix(b"/").ok_or_else(refuse)?;
-        for part in pointer.split(|&byte| byte == b'/') {
-            let name = unescape(part);
-            let index = || core::str::from_utf8(&name).ok()?.parse().ok();
-            value = match self.document.kind(value) {
-                Kind::Object => self.document.member(value, &name),
-                Kind::Array => index().and_then(|index| self.document.children(value).nth(index)),
-                _ => None,
-            }
-            .ok_or_else(refuse)?;
-        }
-        Ok(value)
-    }
-
-    /// The schema that references begin from: of a tool the one that its list holds.
-    fn root(&self, mut value: ValueId) -> ValueId {
-        loop {
-            match self.document.parent(value) {
-                NONE => return value,
-                _ if value == self.root => return value,
-                parent => value = parent,
-            }
-        }
     }
 
     /// An error about a keyword.
@@ -359,24 +358,4 @@ pub(super) fn error(document: &Document, member: ValueId, what: &'static str) ->
     let end = pointer.get(pointer.len().saturating_sub(64)..).unwrap_or_default();
     let keyword = Name::new(document.key(member));
     ConstraintError::Keyword { keyword, pointer: Name::new(end), what }
-}
-
-/// A part of a JSON pointer in a URI.
-fn unescape(part: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = part;
-    while let Some((&byte, after)) = rest.split_first() {
-        let hex = |byte: &u8| char::from(*byte).to_digit(16);
-        let (byte, after) = match (byte, after) {
-            (b'~', [b'0', after @ ..]) => (b'~', after),
-            (b'~', [b'1', after @ ..]) => (b'/', after),
-            (b'%', [high, low, after @ ..]) if hex(high).is_some() && hex(low).is_some() => {
-                ((hex(high).unwrap_or(0) * 16 + hex(low).unwrap_or(0)) as u8, after)
-            }
-            _ => (byte, after),
-        };
-        out.push(byte);
-        rest = after;
-    }
-    out
 }

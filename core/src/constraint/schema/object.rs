@@ -12,6 +12,10 @@ use crate::error::ConstraintError;
 
 const MAX_PROPERTIES: usize = 1 << 14;
 const MAX_PATTERNS: usize = 1024;
+/// Most patterns for the names of one object: as many as a label has bits for.
+const MAX_NAME_PATTERNS: usize = 14;
+/// The label of names with braces, where they may have none.
+const BRACE: u32 = 1 << MAX_NAME_PATTERNS;
 
 impl<'c> Compiler<'c> {
     fn is_false(&self, schema: ValueId) -> bool {
@@ -89,7 +93,7 @@ impl<'c> Compiler<'c> {
             let set = self.property(together, &patterns, name)?;
             let value = self.rule_or_nothing(set)?;
             let mut text = Vec::new();
-            write_content(name, &mut text);
+            write_content(name, self.braces, &mut text);
             text.extend_from_slice(b"\":");
             properties.push((text, value, required.contains(&name)));
         }
@@ -164,25 +168,26 @@ impl<'c> Compiler<'c> {
                 matching.push(text);
             }
         }
+        Ok(self.named(together, &matching, Some(name)))
+    }
+
+    /// What schemas say of a property that matches patterns of names, and may be declared.
+    fn named(&self, together: &Together, patterns: &[&[u8]], declared: Option<&[u8]>) -> Vec<ValueId> {
         let mut set = Vec::new();
         for &schema in &together.schemas {
             let before = set.len();
-            let properties = self.document.get(schema, "properties");
-            set.extend(properties.and_then(|properties| self.document.member(properties, name)));
-            self.matching(schema, &matching, &mut set);
+            let get = |keyword| self.document.get(schema, keyword);
+            let properties = get("properties").zip(declared);
+            set.extend(properties.and_then(|(object, name)| self.document.member(object, name)));
+            if let Some(keyword) = get("patternProperties") {
+                let children = self.document.children(keyword);
+                set.extend(children.filter(|&child| patterns.contains(&self.document.key(child))));
+            }
             if set.len() == before {
-                set.extend(self.document.get(schema, "additionalProperties"));
+                set.extend(get("additionalProperties"));
             }
         }
-        Ok(set)
-    }
-
-    /// Adds what a schema says of names that match patterns.
-    fn matching(&self, schema: ValueId, patterns: &[&[u8]], set: &mut Vec<ValueId>) {
-        if let Some(keyword) = self.document.get(schema, "patternProperties") {
-            let children = self.document.children(keyword);
-            set.extend(children.filter(|&child| patterns.contains(&self.document.key(child))));
-        }
+        set
     }
 
     /// The properties that are not declared, unless there are none.
@@ -203,31 +208,34 @@ impl<'c> Compiler<'c> {
             let values = [self.rule(additional)?].into();
             return Ok(Some(Others { names, values }));
         }
-        let labels: Vec<(&[u8], u32)> =
-            patterns.iter().map(|&pattern| self.document.key(pattern)).zip(1..).collect();
-        let mut dfa = compile(&labels, open).map_err(|refusal| self.refuse(patterns[0], refusal))?;
-        let mut values = Vec::new();
-        values.push(if open { self.rule(additional)? } else { NONE });
-        for (&pattern, label) in patterns.iter().zip(1..) {
-            let mut set = Vec::new();
-            for &schema in &together.schemas {
-                let before = set.len();
-                self.matching(schema, &[self.document.key(pattern)], &mut set);
-                if set.len() == before {
-                    set.extend(self.document.get(schema, "additionalProperties"));
-                }
-            }
-            if set.iter().any(|&schema| self.is_false(schema)) {
-                dfa.forbid(label);
-                values.push(NONE);
-            } else {
+        // A bit for each pattern: a name's label tells all that it matches.
+        if let Some(&pattern) = patterns.get(MAX_NAME_PATTERNS) {
+            return Err(self.error(pattern, "is one of too many patterns for the names of one object"));
+        }
+        let bits = (0..MAX_NAME_PATTERNS).map(|bit| 1 << bit);
+        let keys = patterns.iter().map(|&pattern| self.document.key(pattern));
+        let labels: Vec<(&[u8], u32)> = keys.zip(bits).collect();
+        let brace: &[(&[u8], u32)] = &[(b"[{}]", BRACE)];
+        let all = [&labels[..], brace.get(usize::from(!self.braces)..).unwrap_or_default()].concat();
+        let mut dfa = compile(&all, open).map_err(|refusal| self.refuse(patterns[0], refusal))?;
+        let mut matches: Vec<u32> = dfa.labels().collect();
+        sort(&mut matches, |a, b| a < b);
+        matches.dedup();
+        let (mut values, mut wanted) = (Vec::new(), Vec::new());
+        for label in matches {
+            let matching: Vec<&[u8]> =
+                labels.iter().filter(|one| one.1 & label != 0).map(|one| one.0).collect();
+            let set = self.named(together, &matching, None);
+            if label & BRACE == 0 && !set.iter().any(|&schema| self.is_false(schema)) {
+                wanted.push(label);
                 values.push(self.rule(set)?);
             }
         }
-        // The most that a value may cost is asked for: what has no value must not count.
-        let known = values.iter().copied().find(|&value| value != NONE);
-        let Some(known) = known else { return Ok(None) };
-        values.iter_mut().filter(|value| **value == NONE).for_each(|value| *value = known);
+        let place = |label| wanted.iter().position(|&other| other == label).map(|place| place as u32);
+        dfa.relabel(place);
+        if values.is_empty() {
+            return Ok(None);
+        }
         let dfa = add(&mut self.program.dfas, dfa, "patterns", MAX_PATTERNS)?;
         let max = self.bounds.name_chars;
         let names = self.program.string_spec(StrSpec { dfa, min: 0, max })?;

@@ -58,8 +58,7 @@ const MAX_PATTERNS: usize = 1024;
 impl Compiler<'_> {
     /// The types that all schemas allow.
     pub(super) fn types(&self, together: &Together) -> Result<Types, ConstraintError> {
-        let is_root = together.schemas.contains(&self.root);
-        let mut types = if is_root { self.root_types } else { Types::ALL };
+        let mut types = if together.at_root { self.root_types } else { Types::ALL };
         for keyword in self.all(together, "type") {
             let named = |value: ValueId| {
                 let string = self.document.kind(value) == Kind::String;
@@ -117,7 +116,7 @@ impl Compiler<'_> {
         for &value in constants {
             if self.is_valid(together, value)? {
                 let mut text = Vec::new();
-                self.document.write(value, &mut text);
+                self.document.write(value, self.braces, &mut text);
                 texts.push(text);
             }
         }
