@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use picolm_core::constraint::{Bounds, Grammar};
+use picolm_constraint::{Bounds, Grammar};
 use picolm_core::error::{ConstraintError, Error};
 
 use crate::failure::Failure;

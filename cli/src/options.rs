@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use picolm_core::constraint::{Bounds, ToolChoice};
+use picolm_constraint::{Bounds, ToolChoice};
 use picolm_core::kv::KvType;
 use picolm_core::sampler::Sampling;
 use picolm_core::session::Limits;

@@ -1,6 +1,6 @@
 //! Output that is held to a form parses, whatever the model says and however few tokens there are.
 
-#[path = "../../core/tests/common/caller.rs"]
+#[path = "../../constraint/tests/common/caller.rs"]
 mod caller;
 mod common;
 #[path = "../../core/tests/common/judge.rs"]

@@ -63,7 +63,6 @@ pub mod activations;
 pub mod arch;
 pub mod attention;
 pub mod chat;
-pub mod constraint;
 pub mod error;
 pub mod gguf;
 pub mod kv;

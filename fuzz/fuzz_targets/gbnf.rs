@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use picolm_core::constraint::{Constraint, Grammar, TokenTrie};
+use picolm_constraint::{Constraint, Grammar, TokenTrie};
 use picolm_core::gguf::Gguf;
 use picolm_core::tokenizer::Tokenizer;
 

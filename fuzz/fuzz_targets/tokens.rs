@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use picolm_core::constraint::{Bounds, Constraint, Grammar, TokenTrie, ToolChoice};
+use picolm_constraint::{Bounds, Constraint, Grammar, TokenTrie, ToolChoice};
 use picolm_core::gguf::Gguf;
 use picolm_core::tokenizer::Tokenizer;
 

@@ -52,7 +52,14 @@ pub(crate) fn run(mut arguments: lexopt::Parser) -> Outcome {
 
 /// A script, to be called with the example that answers for the engine.
 fn script(python: &PathBuf, name: &str) -> Outcome<std::process::Command> {
-    call(&mut cargo(&["build", "--quiet", "--package", "picolm-core", "--example", "constraint"]))?;
+    call(&mut cargo(&[
+        "build",
+        "--quiet",
+        "--package",
+        "picolm-constraint",
+        "--example",
+        "constraint",
+    ]))?;
     let mut script = command(python);
     script.arg(root().join("fixtures/constraint").join(name));
     script.arg(target_dir().join("debug/examples/constraint"));
@@ -78,10 +85,10 @@ fn suite(python: &PathBuf) -> Outcome {
     call(script(python, "suite.py")?.arg(archive))
 }
 
-/// The schemas of tools in `core/testdata/tools`, with jsonschema.
+/// The schemas of tools in `constraint/testdata/tools`, with jsonschema.
 fn tools(python: &PathBuf, options: &Options) -> Outcome {
     let mut script = script(python, "tools.py")?;
-    script.arg(root().join("core/testdata/tools"));
+    script.arg(root().join("constraint/testdata/tools"));
     call(script.arg(options.count.unwrap_or(3).to_string()))
 }
 

@@ -3,8 +3,8 @@
 use alloc::format;
 use alloc::vec::Vec;
 
+use picolm_constraint::{Constraint, TokenTrie};
 use picolm_core::chat::Template;
-use picolm_core::constraint::{Constraint, TokenTrie};
 use picolm_core::platform::Threads;
 use picolm_core::sampler::Sampler;
 use picolm_core::session::Session;

@@ -1,5 +1,5 @@
 //! Prints what a constraint costs for each token, and the memory it takes, with logits that are random:
-//! `cargo run --release -p picolm-core --example constraint_cost [FILE.gguf]…`
+//! `cargo run --release -p picolm-constraint --example cost [FILE.gguf]…`
 //!
 //! Of each token the time to check it, draw others or make a mask, and commit it; what the sampler takes to draw one token
 //! without a constraint is measured beside it and subtracted. Each text is written three times and the least of the
@@ -8,7 +8,7 @@
 use std::error::Error;
 use std::time::Instant;
 
-use picolm_core::constraint::{Bounds, Constraint, Grammar, TokenTrie, ToolChoice};
+use picolm_constraint::{Bounds, Constraint, Grammar, TokenTrie, ToolChoice};
 use picolm_core::error::ConstraintError;
 use picolm_core::gguf::Gguf;
 use picolm_core::sampler::{Sampler, Sampling};

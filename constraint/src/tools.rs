@@ -6,7 +6,7 @@ use super::json::{Document, Kind, ValueId, write_content};
 use super::program::{NONE, Node, NodeId, OPENING, Program};
 use super::schema;
 use super::value::Bounds;
-use crate::error::{ConstraintError, Name};
+use picolm_core::error::{ConstraintError, Name};
 
 /// Most calls in one answer.
 const MAX_CALLS: u8 = 8;

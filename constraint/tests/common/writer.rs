@@ -1,6 +1,6 @@
 //! Lets a model write texts that a constraint holds, as the command does it.
 
-use picolm_core::constraint::Constraint;
+use picolm_constraint::Constraint;
 use picolm_core::error::Error;
 use picolm_core::model::Model;
 use picolm_core::platform::Platform;

@@ -8,9 +8,9 @@ use super::cost::Costs;
 use super::machine::{Machine, Mark, Run, State};
 use super::program::{NONE, Node, Program, TEXT};
 use super::trie::{INFINITE, SHORT, TokenTrie};
-use crate::error::ConstraintError;
-use crate::sampler::Sampler;
-use crate::tokenizer::{EncodeOptions, Tokenizer};
+use picolm_core::error::ConstraintError;
+use picolm_core::sampler::Sampler;
+use picolm_core::tokenizer::{EncodeOptions, Tokenizer};
 
 /// Most bytes that are found to be forced at once.
 const MAX_FORCED: usize = 1024;

@@ -1,6 +1,6 @@
 //! JSON Schema to automata: which texts they accept, and which schemas are refused, with keyword and place.
 
-use picolm_core::constraint::{Bounds, Constraint, Grammar, TokenTrie};
+use picolm_constraint::{Bounds, Constraint, Grammar, TokenTrie};
 use picolm_core::error::ConstraintError;
 use picolm_core::gguf::Gguf;
 use picolm_core::tokenizer::Tokenizer;

@@ -7,7 +7,7 @@ use super::dfa::{Dfa, contains};
 use super::number::Number;
 use super::program::{ANY, ArrSpec, NONE, Node, NodeId, ObjSpec, Program, Property, Span, StrSpec};
 use super::trie::{INFINITE, TokenTrie};
-use crate::error::ConstraintError;
+use picolm_core::error::ConstraintError;
 
 /// Most rounds in which costs are made smaller. Stopping early leaves bounds that are too high, but can be followed.
 const MAX_ROUNDS: usize = 4096;

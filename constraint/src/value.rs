@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::program::{
     ANY, ArrSpec, NONE, Node, NodeId, NumSpec, ObjSpec, Others, Program, Span, StrSpec, add,
 };
-use crate::error::ConstraintError;
+use picolm_core::error::ConstraintError;
 
 /// How much of everything a text may hold where nothing else is said.
 ///

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::error::ConstraintError;
-use crate::tokenizer::Tokenizer;
+use picolm_core::error::ConstraintError;
+use picolm_core::tokenizer::Tokenizer;
 
 /// More tokens than any text that can be written.
 pub(super) const INFINITE: u32 = u32::MAX / 4;

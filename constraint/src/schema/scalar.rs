@@ -8,7 +8,7 @@ use super::super::program::{ANY, NodeId, StrSpec, add};
 use super::super::regex::{Refusal, compile};
 use super::super::string::starts_character;
 use super::{Compiler, Together, format};
-use crate::error::ConstraintError;
+use picolm_core::error::ConstraintError;
 
 /// A set of types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

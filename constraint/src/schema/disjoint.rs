@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::super::json::{Kind, ValueId};
 use super::scalar::Types;
 use super::{Compiler, EXPANDED, Together};
-use crate::error::ConstraintError;
+use picolm_core::error::ConstraintError;
 
 /// How deep properties of properties are looked at.
 const MAX_DEPTH: u32 = 4;

@@ -1,6 +1,6 @@
 //! The automaton over real vocabularies with random choices.
 
-#[path = "../../tests/common/caller.rs"]
+#[path = "../tests/common/caller.rs"]
 mod caller;
 
 use alloc::vec::Vec;
@@ -8,8 +8,8 @@ use std::format;
 use std::string::String;
 
 use super::*;
-use crate::gguf::Gguf;
-use crate::tokenizer::Tokenizer;
+use picolm_core::gguf::Gguf;
+use picolm_core::tokenizer::Tokenizer;
 
 /// SplitMix64.
 pub(super) struct Random(pub(super) u64);
@@ -237,44 +237,44 @@ fn llama_cpp_s_grammars_accept_their_texts() {
 const EXAMPLES: [(&str, &str, &[&str], &[&str]); 8] = [
     (
         "arithmetic",
-        include_str!("../../testdata/gbnf/arithmetic.gbnf"),
+        include_str!("../testdata/gbnf/arithmetic.gbnf"),
         &["x1 +(2*y)=7\n", "1=2\n3=4\n"],
         &["", "1=\n", "1==2\n"],
     ),
     (
         "c",
-        include_str!("../../testdata/gbnf/c.gbnf"),
+        include_str!("../testdata/gbnf/c.gbnf"),
         &["", "int main(){return ( -f(x, 2)+3 )*y;}", "float f(int a){if(a<3){b =  4;}else{/* * */}}"],
         &["int main()", "int main(){return;}", "long x(){}"],
     ),
     (
         "chess",
-        include_str!("../../testdata/gbnf/chess.gbnf"),
+        include_str!("../testdata/gbnf/chess.gbnf"),
         &["1. e4 e5\n2. Nf3 O-O-O+\n"],
         &["1. e4 e5\n", "2. e4 e5\n"],
     ),
     (
         "english",
-        include_str!("../../testdata/gbnf/english.gbnf"),
+        include_str!("../testdata/gbnf/english.gbnf"),
         &["Hello, world [42]\\!"],
         &["", "a  b", "é"],
     ),
     (
         "japanese",
-        include_str!("../../testdata/gbnf/japanese.gbnf"),
+        include_str!("../testdata/gbnf/japanese.gbnf"),
         &["ねこ、ネコ 猫"],
         &["cat", "ね\u{3040}"],
     ),
     (
         "json",
-        include_str!("../../testdata/gbnf/json.gbnf"),
+        include_str!("../testdata/gbnf/json.gbnf"),
         &["{ \"a\":[1, 2.5e1 , null]}\n "],
         &["[]", "{\"a\":}", "{\"\u{1f}\":1}"],
     ),
-    ("json_arr", include_str!("../../testdata/gbnf/json_arr.gbnf"), &["[\n1,\n{}]"], &["{}", "[\n1"]),
+    ("json_arr", include_str!("../testdata/gbnf/json_arr.gbnf"), &["[\n1,\n{}]"], &["{}", "[\n1"]),
     (
         "list",
-        include_str!("../../testdata/gbnf/list.gbnf"),
+        include_str!("../testdata/gbnf/list.gbnf"),
         &["- a\n- é b\n"],
         &["", "- \n", "- a\u{2028}\n"],
     ),
@@ -305,15 +305,15 @@ fn check_grammar(
 #[test]
 fn grammars_that_make_no_sense_are_refused_with_their_place() {
     let left =
-        |name: &str| Err(ConstraintError::LeftRecursion(crate::error::Name::new(name.as_bytes())));
+        |name: &str| Err(ConstraintError::LeftRecursion(picolm_core::error::Name::new(name.as_bytes())));
     for (grammar, expected) in [
         ("root ::= root \"a\" | \"b\"", left("root")),
         ("root ::= a\na ::= ws b \"x\"\nb ::= a | \"y\"\nws ::= \" \"*", left("a")),
         ("root ::= \"a\" | \"(\" root \")\"", Ok(())),
         ("root ::= (\"a\"*)*", Ok(())),
         ("root ::= \"a\" root | \"\"", Ok(())),
-        ("root ::= x", Err(ConstraintError::UndefinedRule(crate::error::Name::new(b"x")))),
-        ("a ::= \"b\"", Err(ConstraintError::UndefinedRule(crate::error::Name::new(b"root")))),
+        ("root ::= x", Err(ConstraintError::UndefinedRule(picolm_core::error::Name::new(b"x")))),
+        ("a ::= \"b\"", Err(ConstraintError::UndefinedRule(picolm_core::error::Name::new(b"root")))),
     ] {
         let found = gbnf(grammar).map(|_| ());
         match (&found, &expected) {

@@ -8,7 +8,7 @@ use super::super::program::{
 };
 use super::super::regex::compile;
 use super::{Compiler, Together};
-use crate::error::ConstraintError;
+use picolm_core::error::ConstraintError;
 
 const MAX_PROPERTIES: usize = 1 << 14;
 const MAX_PATTERNS: usize = 1024;

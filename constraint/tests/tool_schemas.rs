@@ -8,7 +8,7 @@ mod judge;
 #[path = "common/writer.rs"]
 mod writer;
 
-use picolm_core::constraint::{Bounds, Constraint, Grammar, TokenTrie, ToolChoice};
+use picolm_constraint::{Bounds, Constraint, Grammar, TokenTrie, ToolChoice};
 use picolm_core::error::ConstraintError;
 use picolm_core::gguf::Gguf;
 use picolm_core::model::Model;

@@ -5,7 +5,7 @@ use super::super::number::power;
 use super::super::program::{NodeId, NumSpec};
 use super::scalar::Types;
 use super::{Compiler, Together, format};
-use crate::error::ConstraintError;
+use picolm_core::error::ConstraintError;
 
 /// Digits after the point and before it, of numbers with bounds that need not be integers.
 const DECIMALS: u32 = 6;

@@ -8,7 +8,7 @@
 //! # Example
 //!
 //! ```
-//! use picolm_core::constraint::{Bounds, Constraint, Grammar, TokenTrie};
+//! use picolm_constraint::{Bounds, Constraint, Grammar, TokenTrie};
 //! use picolm_core::gguf::Gguf;
 //! use picolm_core::tokenizer::Tokenizer;
 //!
@@ -37,6 +37,11 @@
 //! # Ok(())
 //! # }
 //! ```
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod build;
 mod cost;
@@ -64,7 +69,7 @@ pub use tools::ToolChoice;
 pub use trie::TokenTrie;
 pub use value::Bounds;
 
-use crate::error::ConstraintError;
+use picolm_core::error::ConstraintError;
 
 /// A form of text, compiled.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::build::{LAST, Piece, Range, intersect, negate, normalize};
 use super::dfa::Dfa;
 use super::program::{Node, NodeId, Program};
-use crate::error::ConstraintError;
+use picolm_core::error::ConstraintError;
 
 /// What strings hold: control characters only where JSON has a short escape for them.
 const ALPHABET: [Range; 3] = [(8, 10), (12, 13), (0x20, LAST)];

@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::program::{Node, NodeId, Program, add, sort};
-use crate::error::ConstraintError;
+use picolm_core::error::ConstraintError;
 
 /// Most states.
 const MAX_STATES: usize = 2048;

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use super::json::{Document, Kind, ValueId};
 use super::program::{NONE, Node, NodeId, Program, add, sort};
 use super::value::Bounds;
-use crate::error::{ConstraintError, Name};
+use picolm_core::error::{ConstraintError, Name};
 use scalar::Types;
 
 /// Most sets of schemas that are compiled.

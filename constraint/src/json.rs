@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::program::{NONE, add};
-use crate::error::ConstraintError;
+use picolm_core::error::ConstraintError;
 
 /// Longest text in bytes, most values, and deepest nesting.
 const MAX_TEXT: usize = 1 << 20;

@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use super::dfa::Dfa;
-use crate::error::ConstraintError;
+use picolm_core::error::ConstraintError;
 
 /// An index of a node.
 pub(super) type NodeId = u32;

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::program::{NONE, Node, NodeId, Program, add, sort};
-use crate::error::ConstraintError;
+use picolm_core::error::ConstraintError;
 
 /// A piece of a program that is entered at `start` and left over `end`, a jump to nowhere yet.
 #[derive(Debug, Clone, Copy)]

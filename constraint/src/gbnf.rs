@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::build::{Piece, Range, negate};
 use super::program::{NONE, Node, NodeId, Program, add};
-use crate::error::{ConstraintError, Name};
+use picolm_core::error::{ConstraintError, Name};
 
 /// Longest grammar in bytes, most rules, most nested groups and most counted repetitions.
 const MAX_TEXT: usize = 1 << 20;

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::super::json::{Kind, ValueId};
 use super::super::program::NONE;
 use super::{Compiler, error};
-use crate::error::ConstraintError;
+use picolm_core::error::ConstraintError;
 
 impl Compiler<'_> {
     /// The schema that `$ref` points to: by `$id`, then by a JSON pointer or a name (`$anchor`; up to draft 7 `$id`, too).

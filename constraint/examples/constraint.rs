@@ -10,7 +10,7 @@ mod writer;
 use std::error::Error;
 use std::io::BufRead;
 
-use picolm_core::constraint::{Bounds, Constraint, Grammar, TokenTrie, ToolChoice};
+use picolm_constraint::{Bounds, Constraint, Grammar, TokenTrie, ToolChoice};
 use picolm_core::error::{ConstraintError, Error as CoreError};
 use picolm_core::gguf::Gguf;
 use picolm_core::model::Model;
