@@ -3,7 +3,7 @@
 #[path = "../../constraint/tests/common/caller.rs"]
 mod caller;
 mod common;
-#[path = "../../core/tests/common/judge.rs"]
+#[path = "../../constraint/tests/common/judge.rs"]
 mod judge;
 
 use common::{failure, model, run, run_with_input, temporary, text};
@@ -77,7 +77,7 @@ fn grammars_come_from_a_file() {
 
 /// PicoClaw's own tools: the first of the list.
 fn twelve_tools() -> Vec<&'static str> {
-    include_str!("../../core/testdata/tools/written.jsonl").lines().take(12).collect()
+    include_str!("../../constraint/testdata/tools/written.jsonl").lines().take(12).collect()
 }
 
 /// What PicoClaw's provider for subprocesses writes to standard input, with its tools.

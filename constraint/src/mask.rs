@@ -7,7 +7,7 @@ use super::Grammar;
 use super::cost::Costs;
 use super::machine::{Machine, Mark, Run, State};
 use super::program::{NONE, Node, Program, TEXT};
-use super::trie::{INFINITE, SHORT, TokenTrie};
+use super::trie::{self, INFINITE, SHORT, TokenTrie};
 use picolm_core::error::ConstraintError;
 use picolm_core::sampler::Sampler;
 use picolm_core::tokenizer::{EncodeOptions, Tokenizer};
@@ -249,7 +249,19 @@ impl<'t, 'h> Constraint<'t, 'h> {
         if self.is_complete() {
             self.tokenizer.ends().iter().for_each(|&token| allow(&mut self.mask, token));
         }
-        self.walk(budget, shortcut, work)
+        let tails = self.tails_suffice(shortcut);
+        self.walk(budget, shortcut, tails, work)
+    }
+
+    /// Whether plain characters at the beginning of a token change nothing: in a string that may end already and has room for
+    /// any token.
+    fn tails_suffice(&mut self, shortcut: Shortcut) -> bool {
+        let longest = self.trie.longest();
+        let run = self.run();
+        let [thread] = run.machine.threads.as_slice() else { return false };
+        matches!(shortcut, Shortcut::Nothing | Shortcut::All)
+            && run.may_end(*thread)
+            && run.plain_string(*thread).is_some_and(|room| room as usize >= longest)
     }
 
     /// Which plain tokens may come: in a string or a name with room for them, or in free text.
@@ -291,23 +303,24 @@ impl<'t, 'h> Constraint<'t, 'h> {
         best
     }
 
-    /// Sets the bits of all tokens that may come, but those that the shortcut has set; false if that takes more work.
-    fn walk(&mut self, budget: usize, shortcut: Shortcut, most: usize) -> bool {
+    /// Sets the bits of all tokens that may come, but those that the shortcut has set, or of all whose `tails` may come; false
+    /// if that takes more work.
+    fn walk(&mut self, budget: usize, shortcut: Shortcut, tails: bool, most: usize) -> bool {
         let Constraint { trie, program, costs, machine, mask, open, .. } = self;
         let mut run = Run { machine, program, costs };
         open.clear();
         let before = run.machine.mark();
         let mut set = run.prune(0..run.machine.threads.len(), budget);
         run.machine.work = 0;
-        let all = trie.all();
-        let mut index = all.start;
-        while index < all.end && run.machine.work < most {
+        let words = trie.words(tails);
+        let mut index = 0;
+        while index < words.len() && run.machine.work < most {
             while let Some(&(mark, _, start)) = open.last().filter(|open| index >= open.1) {
                 run.machine.restore(mark);
                 set = start..run.machine.threads.len();
                 open.pop();
             }
-            let (node, len) = trie.node(index);
+            let (node, len) = trie::node(words, index);
             let skip = match shortcut {
                 Shortcut::Nothing | Shortcut::All => true,
                 Shortcut::Short => !node.long,
@@ -327,7 +340,10 @@ impl<'t, 'h> Constraint<'t, 'h> {
             if let Some(token) = node.token
                 && (run.cost(next.clone()) as usize) < budget
             {
-                allow(mask, token);
+                match tails {
+                    true => trie.group(token).iter().for_each(|&token| allow(mask, token)),
+                    false => allow(mask, token),
+                }
             }
             if node.children.is_empty() {
                 run.machine.restore(mark);
@@ -338,7 +354,7 @@ impl<'t, 'h> Constraint<'t, 'h> {
             index = node.children.start;
         }
         run.machine.restore(before);
-        index >= all.end
+        index >= words.len()
     }
 
     /// The only byte that can follow a set of threads.

@@ -30,6 +30,12 @@ pub struct TokenTrie {
     /// One bit for each token: whether it is plain; and whether it is plain and not long.
     plain: Vec<u32>,
     short: Vec<u32>,
+    /// A second trie, of what tokens that are not plain have after the plain characters that they begin with. Inside a
+    /// string those change nothing, so there the tails stand for the tokens; each for those of one of the groups.
+    tails: Vec<u32>,
+    /// Tokens of the same tail, and where each group ends.
+    grouped: Vec<u32>,
+    group_ends: Vec<u32>,
     /// Most bytes of a token.
     longest: usize,
     size: usize,
@@ -67,9 +73,8 @@ impl TokenTrie {
                 tokens.push((start as u32, bytes.len() as u32, id));
             }
         }
-        let text =
-            |token: &(u32, u32, u32)| bytes.get(token.0 as usize..token.1 as usize).unwrap_or_default();
-        tokens.sort_unstable_by(|a, b| text(a).cmp(text(b)).then(a.2.cmp(&b.2)));
+        let text = |token: &(u32, u32, u32)| text(&bytes, token);
+        sort(&mut tokens, &bytes);
         let mut builder = Builder::default();
         builder.words.try_reserve(2 * bytes.len().min(4 * size)).map_err(no_memory)?;
         let (mut plain, mut short) = (Vec::new(), Vec::new());
@@ -91,14 +96,57 @@ impl TokenTrie {
         builder.close(0);
         let mut words = builder.words;
         words.shrink_to_fit();
-        let mut trie = TokenTrie { words, first: [0; 257], plain, short, longest, size };
+        let (tails, grouped, group_ends) = (Vec::new(), Vec::new(), Vec::new());
+        let mut trie = TokenTrie {
+            words,
+            first: [0; 257],
+            plain,
+            short,
+            tails,
+            grouped,
+            group_ends,
+            longest,
+            size,
+        };
         trie.index();
+        for token in &mut tokens {
+            token.0 += plain_len(text(token)) as u32;
+        }
+        tokens.retain(|token| token.0 < token.1);
+        sort(&mut tokens, &bytes);
+        trie.add_tails(&tokens, &bytes)?;
         Ok(trie)
+    }
+
+    fn add_tails(&mut self, tails: &[(u32, u32, u32)], bytes: &[u8]) -> Result<(), ConstraintError> {
+        let no_memory = |_| ConstraintError::OutOfMemory;
+        self.grouped.try_reserve_exact(tails.len()).map_err(no_memory)?;
+        let mut builder = Builder::default();
+        let mut last: &[u8] = &[];
+        for tail in tails {
+            let text = text(bytes, tail);
+            if text != last {
+                self.group_ends.try_reserve(1).map_err(no_memory)?;
+                self.group_ends.push(0);
+                builder.push(text, self.group_ends.len() as u32 - 1, false)?;
+                last = text;
+            }
+            self.grouped.push(tail.2);
+            if let Some(end) = self.group_ends.last_mut() {
+                *end = self.grouped.len() as u32;
+            }
+        }
+        builder.close(0);
+        self.tails = builder.words;
+        self.tails.shrink_to_fit();
+        self.group_ends.shrink_to_fit();
+        Ok(())
     }
 
     /// Bytes of memory.
     pub fn bytes(&self) -> usize {
-        4 * (self.words.capacity() + 2 * self.plain.capacity()) + size_of::<Self>()
+        let tails = self.tails.capacity() + self.grouped.capacity() + self.group_ends.capacity();
+        4 * (self.words.capacity() + 2 * self.plain.capacity() + tails) + size_of::<Self>()
     }
 
     /// Number of tokens in the vocabulary.
@@ -115,21 +163,20 @@ impl TokenTrie {
         if long { &self.plain } else { &self.short }
     }
 
-    /// All nodes.
-    pub(super) fn all(&self) -> Range<usize> {
-        0..self.words.len()
+    /// The words of all nodes: of the tokens, or of the tails.
+    pub(super) fn words(&self, tails: bool) -> &[u32] {
+        if tails { &self.tails } else { &self.words }
     }
 
-    /// The node at an index, and the words that it takes with all below it.
-    pub(super) fn node(&self, index: usize) -> (TrieNode, usize) {
-        let word = self.words.get(index).copied().unwrap_or(1 << SKIP_SHIFT);
-        let end = index + (word >> SKIP_SHIFT).max(1) as usize;
-        let has_token = word & TOKEN != 0;
-        let token = self.words.get(index + 1).copied().filter(|_| has_token);
-        let children = index + 1 + usize::from(has_token)..end;
-        let (plain, long) = (word & PLAIN != 0, word & LONG != 0);
-        let node = TrieNode { byte: word as u8, token, plain, long, children };
-        (node, end - index)
+    /// The tokens that a node of the tails stands for.
+    pub(super) fn group(&self, index: u32) -> &[u32] {
+        let end = |index: u32| self.group_ends.get(index as usize).copied().unwrap_or(0) as usize;
+        let start = index.checked_sub(1).map_or(0, end);
+        self.grouped.get(start..end(index)).unwrap_or_default()
+    }
+
+    fn node(&self, index: usize) -> (TrieNode, usize) {
+        node(&self.words, index)
     }
 
     /// For each place of a text, the fewest tokens that spell the rest of it, or [`INFINITE`].
@@ -212,6 +259,18 @@ impl TokenTrie {
     }
 }
 
+/// The node at an index, and the words that it takes with all below it.
+pub(super) fn node(words: &[u32], index: usize) -> (TrieNode, usize) {
+    let word = words.get(index).copied().unwrap_or(1 << SKIP_SHIFT);
+    let end = index + (word >> SKIP_SHIFT).max(1) as usize;
+    let has_token = word & TOKEN != 0;
+    let token = words.get(index + 1).copied().filter(|_| has_token);
+    let children = index + 1 + usize::from(has_token)..end;
+    let (plain, long) = (word & PLAIN != 0, word & LONG != 0);
+    let node = TrieNode { byte: word as u8, token, plain, long, children };
+    (node, end - index)
+}
+
 #[derive(Default)]
 struct Builder {
     words: Vec<u32>,
@@ -261,8 +320,27 @@ impl Builder {
     }
 }
 
-/// Whether a text is whole characters that a JSON string may hold as they are. (Braces are counted in some.)
+/// Bytes of a token that is given by where it begins and ends.
+fn text<'b>(bytes: &'b [u8], token: &(u32, u32, u32)) -> &'b [u8] {
+    bytes.get(token.0 as usize..token.1 as usize).unwrap_or_default()
+}
+
+/// Sorts tokens by their bytes.
+fn sort(tokens: &mut [(u32, u32, u32)], bytes: &[u8]) {
+    tokens.sort_unstable_by(|a, b| text(bytes, a).cmp(text(bytes, b)).then(a.2.cmp(&b.2)));
+}
+
+/// Whether a text is plain.
 fn is_plain(text: &[u8]) -> bool {
-    core::str::from_utf8(text).is_ok()
-        && !text.iter().any(|byte| matches!(byte, 0..0x20 | b'"' | b'\\' | b'{' | b'}'))
+    plain_len(text) == text.len()
+}
+
+/// Bytes that are whole characters which a JSON string may hold as they are. (Braces are counted in some.)
+fn plain_len(text: &[u8]) -> usize {
+    let special = |byte: &u8| matches!(byte, 0..0x20 | b'"' | b'\\' | b'{' | b'}');
+    let end = text.iter().position(special).unwrap_or(text.len());
+    match core::str::from_utf8(text.get(..end).unwrap_or_default()) {
+        Ok(_) => end,
+        Err(error) => error.valid_up_to(),
+    }
 }
