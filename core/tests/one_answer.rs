@@ -6,9 +6,10 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use embedded_io::{ErrorKind, ErrorType, Read, Seek, SeekFrom};
+use picolm_core::paged::PagedSource;
 use picolm_core::platform::{Platform, SingleThread, Threads};
 use picolm_core::session::{Limits, Session};
-use picolm_core::source::{ReaderSource, SliceSource, WeightSource};
+use picolm_core::source::{SliceSource, WeightSource};
 
 /// Threads made anew for each task.
 struct Scoped(usize, AtomicUsize);
@@ -84,7 +85,7 @@ fn threads_batches_and_sources_change_no_bit() {
             assert_eq!(bits(&bytes, slice, &threads, batch, &[tokens]), plain, "{name}, batch {batch}");
             assert!(threads.1.into_inner() > 0);
         }
-        let card = ReaderSource::new(Card(io::Cursor::new(&bytes[..])), 9_000).unwrap();
+        let card = PagedSource::from_reader(Card(io::Cursor::new(&bytes[..])), 9_000).unwrap();
         assert_eq!(bits(&bytes, card, &SingleThread, 64, &[tokens]), plain, "{name}, paged");
         let (first, rest) = tokens.split_at(tokens.len() / 3);
         assert_eq!(

@@ -373,12 +373,17 @@ mod tests {
     #[test]
     fn several_panels_and_groups_give_the_portable_bits() {
         let (len, tokens, rows) = (16 * (2 * PARTS + 3), COLUMNS + 5, 6);
-        let x: Vec<f32> = (0..len * tokens).map(|i| (i % 2003 * 7919 % 2003) as f32 / 1001.0 - 1.0).collect();
+        let x: Vec<f32> =
+            (0..len * tokens).map(|i| (i % 2003 * 7919 % 2003) as f32 / 1001.0 - 1.0).collect();
         for format in FORMATS.iter().filter(|format| ["F32", "F16", "BF16"].contains(&format.name)) {
             let row_bytes = len * format.block_bytes;
             // Every upper byte is that of some number near one.
             let byte = |i: usize| {
-                if i % format.block_bytes + 1 == format.block_bytes { 0x3C } else { (i % 251).pow(2) % 251 }
+                if i % format.block_bytes + 1 == format.block_bytes {
+                    0x3C
+                } else {
+                    (i % 251).pow(2) % 251
+                }
             };
             let weights: Vec<u8> = (0..rows * row_bytes).map(|i| byte(i) as u8).collect();
             let mut expected: Option<Vec<f32>> = None;
