@@ -3,6 +3,7 @@
 mod clock;
 mod cores;
 mod cpu;
+mod disk;
 mod mapping;
 mod memory;
 mod pool;
@@ -10,6 +11,7 @@ mod pool;
 pub use clock::MonotonicClock;
 pub use cores::{available_cores, available_threads};
 pub use cpu::cpu_features;
+pub use disk::{Disk, ReadThread};
 pub use mapping::Mapping;
 pub use memory::peak_rss_bytes;
 pub use pool::Pool;
