@@ -13,7 +13,9 @@ mod failure;
 pub mod host;
 mod json;
 mod loaded;
+mod memory;
 mod options;
+mod weights;
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -47,6 +47,8 @@ pub struct Plan {
     pub system: u64,
     /// Bytes that are read from the file for each token that is decoded.
     pub read_per_token: u64,
+    /// The least number of bytes that would do.
+    pub least: u64,
     /// The weights in the order of their use.
     pub schedule: Schedule,
 }
@@ -84,20 +86,16 @@ impl Plan {
             kept: 0,
             system: SYSTEM,
             read_per_token: 0,
+            least: 0,
             schedule: Schedule::default(),
         };
         let row = model.matrices().map(|matrix| matrix.row_bytes).max().unwrap_or(0);
         let tile = (row * TILE_ROWS) as u64;
         let rest = plan.rest();
-        let least_work = session::work_bytes(model, 1) as u64;
-        let least = least_work + 2 * Buffer::bytes_for(tile as usize) as u64;
-        if rest < least {
-            let missing = least - rest.min(least);
-            let least = plan.total() + least;
-            return Err(SessionError::Budget {
-                ram: budget.ram,
-                least: least.max(budget.ram + missing),
-            });
+        let least = session::work_bytes(model, 1) as u64 + 2 * Buffer::bytes_for(tile as usize) as u64;
+        plan.least = plan.total() + least;
+        if budget.ram < plan.least {
+            return Err(SessionError::Budget { ram: budget.ram, least: plan.least });
         }
         plan.divide(model, rest, tile)?;
         Ok(plan)
@@ -143,7 +141,7 @@ impl Plan {
         [
             ("program and vocabulary", self.held),
             ("stacks", self.stacks),
-            ("system", self.system + self.kept / 512),
+            ("system", self.system + (self.kept + self.kv) / 512),
             ("keys and values", self.kv),
             ("work buffers", self.work),
             ("windows", self.windows),

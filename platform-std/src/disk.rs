@@ -80,7 +80,8 @@ impl ReadAt for Disk {
     }
 
     fn read_at(&mut self, offset: u64, memory: &mut [u8]) -> Result<usize, SourceError> {
-        let failed = |error: io::Error| SourceError::Read { offset, code: error.raw_os_error().unwrap_or(0) };
+        let failed =
+            |error: io::Error| SourceError::Read { offset, code: error.raw_os_error().unwrap_or(0) };
         self.read(offset, memory).map_err(failed)
     }
 }
@@ -194,7 +195,8 @@ mod tests {
         assert_eq!(disk.len(), 300_001);
         let mut thread = ReadThread::new(disk).unwrap();
         assert!(thread.finish().is_none());
-        let spans = [Span::new(5, 100_000), Span::new(0, 1), Span::new(299_000, 1001), Span::new(4096, 8192)];
+        let spans =
+            [Span::new(5, 100_000), Span::new(0, 1), Span::new(299_000, 1001), Span::new(4096, 8192)];
         for span in spans {
             thread.start(span, Buffer::new(span.len).unwrap());
         }

@@ -4,6 +4,8 @@ mod clock;
 mod cores;
 mod cpu;
 mod disk;
+#[cfg(target_os = "linux")]
+mod lost;
 mod mapping;
 mod memory;
 mod pool;

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use picolm_cli::host::{File, Host, IoError, Stream};
+use picolm_cli::host::{Disk, File, Host, IoError, Stream};
 use picolm_core::platform::{Clock, CpuFeatures};
 use picolm_core::simd::{self, Kernels};
 use picolm_platform_std::{
-    Mapping, MonotonicClock, Pool, available_cores, cpu_features, peak_rss_bytes,
+    Mapping, MonotonicClock, Pool, ReadThread, available_cores, cpu_features, peak_rss_bytes,
 };
 
 fn main() -> ExitCode {
@@ -73,14 +73,42 @@ impl File for Mapped {
     fn will_need(&self, range: Range<usize>) {
         self.0.will_need(range);
     }
+
+    fn shortened(&self) -> Option<u64> {
+        self.0.shortened()
+    }
+}
+
+/// A file that a thread reads.
+struct StdDisk(picolm_platform_std::Disk);
+
+impl Disk for StdDisk {
+    type Queue = ReadThread;
+
+    fn queue(&self) -> Result<ReadThread, IoError> {
+        ReadThread::new(self.0.clone()).map_err(describe)
+    }
 }
 
 impl Host for StdHost {
     type File = Mapped;
+    type Disk = StdDisk;
     type Threads = Pool;
 
     fn open(&self, path: &[u8]) -> Result<Mapped, IoError> {
         Mapping::open(&path_of(path)).map(Mapped).map_err(describe)
+    }
+
+    fn open_disk(&self, path: &[u8]) -> Result<StdDisk, IoError> {
+        picolm_platform_std::Disk::open(&path_of(path)).map(StdDisk).map_err(describe)
+    }
+
+    fn system_file(&self, path: &[u8], buffer: &mut [u8]) -> usize {
+        let mut text = Vec::new();
+        let Ok(file) = std::fs::File::open(path_of(path)) else { return 0 };
+        let _ = file.take(buffer.len() as u64).read_to_end(&mut text);
+        buffer.iter_mut().zip(&text).for_each(|(to, from)| *to = *from);
+        text.len()
     }
 
     fn read_input(&self) -> Result<Vec<u8>, IoError> {

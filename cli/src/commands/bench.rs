@@ -9,13 +9,13 @@ use picolm_core::order::sorted;
 use picolm_core::platform::Threads;
 use picolm_core::session::Session;
 
-use crate::ahead::Ahead;
 use crate::decimal::Decimal;
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::json::Json;
 use crate::loaded::{self, Loaded};
 use crate::options::Options;
+use crate::weights::Weights;
 
 /// Tokens of the short prompt, which is also the one of the first token.
 const SHORT: usize = 128;
@@ -98,8 +98,8 @@ impl Sizes {
 
 struct Bench<'b, 'f, H: Host> {
     host: &'b H,
-    loaded: &'b Loaded<'f, H::File>,
-    session: Session<'b, 'f, Ahead<'f, H::File>>,
+    loaded: &'b Loaded<'f, H>,
+    session: Session<'b, 'f, Weights<'f, H>>,
 }
 
 impl<H: Host> Bench<'_, '_, H> {
