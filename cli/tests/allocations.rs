@@ -51,6 +51,10 @@ impl AsRef<[u8]> for Bytes {
 
 impl File for Bytes {
     fn will_need(&self, _range: Range<usize>) {}
+
+    fn shortened(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A host that notes how many allocations there were whenever it is asked whether to stop: once a token.

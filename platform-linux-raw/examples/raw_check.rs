@@ -13,8 +13,9 @@ use core::cell::Cell;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU32, Ordering};
 use embedded_io::{Error as _, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use picolm_core::paged::PagedSource;
 use picolm_core::platform::{Clock, Threads};
-use picolm_core::source::{ReaderSource, SliceSource, Span, WeightSource};
+use picolm_core::source::{SliceSource, Span, WeightSource};
 use picolm_platform_linux_raw as raw;
 use raw::{Error, File, Mapping, MonotonicClock, Process, ThreadPool};
 
@@ -253,10 +254,10 @@ fn check_files(tally: &Tally, directory: &[u8]) -> Result<(), Error> {
         );
 
         let mut mapped = SliceSource::new(&mapping);
-        let reader = ReaderSource::new(File::open(&second)?, 4096);
+        let reader = PagedSource::from_reader(File::open(&second)?, 4096);
         let mut read = reader.map_err(|_| Error::INVALID)?;
         let span = Span::new(77_777, 5000);
-        let same = matches!((mapped.view(span, None), read.view(span, None)), (Ok(a), Ok(b)) if a == b);
+        let same = matches!((mapped.view(span, 1), read.view(span, 1)), (Ok(a), Ok(b)) if a == b);
         tally.check("the engine's sources agree", same);
     }
     let mut file = File::open(&second)?;
