@@ -129,7 +129,7 @@ static OPTIONS: &[Spec] = &[
         |o, v| { o.ram = Some(size(v)?); Some(()) }),
     option(None, "batch", Some("N"), COMPUTE, "tokens that go through the weights together [128]",
         |o, v| { o.limits.batch = number(v, 1, 4096)?; Some(()) }),
-    option(None, "kv", Some("TYPE"), COMPUTE, "cache keys and values as f16 or f32 [f16; f32 for F32 models]",
+    option(None, "kv", Some("TYPE"), COMPUTE, "cache keys and values as f16, f32 or q8_0 [f16; f32 for F32 models]",
         |o, v| { o.limits.kv = Some(kv_type(v)?); Some(()) }),
     option(Some(b'v'), "verbose", None, RUN, "say more on standard error",
         |o, _| { o.verbose = true; Some(()) }),
@@ -320,6 +320,7 @@ fn kv_type(text: &[u8]) -> Option<KvType> {
     match text {
         b"f16" => Some(KvType::F16),
         b"f32" => Some(KvType::F32),
+        b"q8_0" => Some(KvType::Q8_0),
         _ => None,
     }
 }

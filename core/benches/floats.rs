@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use picolm_core::activations::{Activations, Kind};
-use picolm_core::attention::{Attention, attend};
+use picolm_core::attention::{Attention, attend, room};
 use picolm_core::kv::{KvCache, KvType};
 use picolm_core::platform::{CpuFeatures, SingleThread};
 use picolm_core::simd::floats::Floats;
@@ -31,8 +31,11 @@ fn attention(criterion: &mut Criterion) {
         // Multiply-adds: each query head meets all elements of the keys and of the values that it sees.
         let seen: usize = (0..tokens).map(|token| before + token + 1).sum();
         group.throughput(Throughput::Elements((seen * 2 * KEYS * GROUP) as u64));
-        for kernels in runnable(CpuFeatures::detect()) {
-            let cache = cache(kernels.floats, before + tokens);
+        let kinds = [KvType::F16, KvType::Q8_0];
+        let all = runnable(CpuFeatures::detect()).flat_map(|kernels| kinds.map(|kind| (kernels, kind)));
+        for (kernels, kind) in all {
+            let cache = cache(kind, kernels.floats, before + tokens);
+            let mut room = vec![0.0; room(&cache, 1, tokens)];
             let attention = Attention {
                 cache: &cache,
                 floats: kernels.floats,
@@ -41,8 +44,10 @@ fn attention(criterion: &mut Criterion) {
                 scale: 0.125,
                 first_position: before,
             };
-            group.bench_function(format!("{tokens} at {before}/{}", kernels.name()), |bencher| {
-                bencher.iter(|| attend(&attention, &SingleThread, black_box(&queries), &mut out));
+            let name = format!("{tokens} at {before}, {}/{}", kind.name(), kernels.name());
+            group.bench_function(name, |bencher| {
+                let queries = black_box(&queries);
+                bencher.iter(|| attend(&attention, &SingleThread, queries, &mut out, &mut room));
             });
         }
     }
@@ -97,7 +102,7 @@ fn elements(criterion: &mut Criterion) {
                 }
             });
         });
-        let mut cache = cache(floats, 64);
+        let mut cache = cache(KvType::F16, floats, 64);
         group.bench_function(format!("store/{name}"), |bencher| {
             bencher.iter(|| cache.store(floats, 0, 63, black_box(&x[..KEYS]), &weight[..KEYS]));
         });
@@ -105,9 +110,8 @@ fn elements(criterion: &mut Criterion) {
 }
 
 /// One layer's cache, full to `positions`.
-fn cache(floats: &Floats, positions: usize) -> KvCache {
-    let mut cache =
-        KvCache::new(KvType::F16, 1, KEY_HEADS, HEAD_DIM, positions).expect("memory for blocks");
+fn cache(kind: KvType, floats: &Floats, positions: usize) -> KvCache {
+    let mut cache = KvCache::new(kind, 1, KEY_HEADS, HEAD_DIM, positions).expect("memory for blocks");
     cache.grow(positions).expect("memory for positions");
     for (position, row) in numbers(positions * KEYS).chunks_exact(KEYS).enumerate() {
         cache.store(floats, 0, position, row, row);

@@ -28,6 +28,9 @@ impl Kind {
     }
 }
 
+/// Floats of a cache line.
+const LINE: usize = 16;
+
 /// Largest integer of 7 bits.
 pub(crate) const NARROW: f32 = 127.0;
 /// Largest integer of 15 bits: 255·127 + 127, so that it splits into two parts of 7 bits for 8-bit dot products.
@@ -49,6 +52,18 @@ pub enum Layout {
     Planes(fn(&mut Part<'_>)),
 }
 
+impl Layout {
+    /// How many arrangements of a block of 32 serve a single vector: one for each even address that sixteen bytes of weights can
+    /// have in a processor's word.
+    pub const fn turns(self) -> usize {
+        match self {
+            Layout::Words | Layout::Planes(_) => 1,
+            Layout::Halves => 2,
+            Layout::Fields => 4,
+        }
+    }
+}
+
 /// A batch of vectors, prepared.
 #[derive(Debug, Default)]
 pub struct Activations {
@@ -57,12 +72,16 @@ pub struct Activations {
     tokens: usize,
     /// How many vectors have 15 bits: the first ones. The others have 7.
     wide_tokens: usize,
-    /// `Kind::Float`: the vectors.
+    /// `Kind::Float`: the vectors, after some zeros.
     floats: Vec<f32>,
+    /// How many zeros: a register's loads should not cross the borders of cache lines.
+    skipped: usize,
     /// `Layout::Words`: integers.
     words: Vec<i16>,
     /// `Layout::Halves` and `Layout::Fields`.
     fields: Vec<u64>,
+    /// How many arrangements of each block of 32 there are in `fields`.
+    turns: usize,
     /// One scale for each 32 (Q32) or 256 (Q256) integers.
     scales: Vec<f32>,
     /// Sums of 32 integers (Q32), or of 16 times their step (Q256).
@@ -82,6 +101,11 @@ pub struct Planes {
     pub bytes: Vec<i8>,
     /// Q256: step times sum of each 16 integers, `[plane][16]`.
     pub sums16: Vec<[i16; 16]>,
+    /// Q256: step times sum of each 32 integers, `[plane][8]`; the first is the least word if one does not fit. For
+    /// instruction sets that say so.
+    pub sums32: Vec<[i16; 8]>,
+    /// Q256: −32 times the sum of each 16 integers, `[plane][16]`: Q6_K raises its weights by 32. For instruction sets that say so.
+    pub starts: Vec<[i32; 16]>,
     /// Q256: each step s as the words (s, 0) and (0, s), so that one multiplication of pairs scales either of two groups.
     pub steps: Vec<[[i16; 4]; 8]>,
     /// Q32: the sum of 32 integers.
@@ -113,9 +137,12 @@ impl Activations {
             Kind::Q32 => self.tokens,
             Kind::Q256 => wide_tokens.min(self.tokens),
         };
+        self.turns = if kind == Kind::Q32 && self.tokens == 1 { layout.turns() } else { 1 };
         match (kind, layout) {
             (Kind::Float, _) => {
-                room(&mut self.floats, x.len())?;
+                room(&mut self.floats, x.len() + LINE)?;
+                self.skipped = self.floats.as_ptr().align_offset(4 * LINE).min(LINE);
+                self.floats.resize(self.skipped, 0.0);
                 self.floats.extend_from_slice(x);
             }
             (_, Layout::Planes(fill)) => {
@@ -169,7 +196,7 @@ impl Activations {
 
     /// Vector `token` of a [`Kind::Float`] batch.
     pub fn float(&self, token: usize) -> &[f32] {
-        part(&self.floats, token, self.len)
+        part(self.floats.get(self.skipped..).unwrap_or_default(), token, self.len)
     }
 
     /// How many vectors have 15 bits: the first ones.
@@ -185,6 +212,12 @@ impl Activations {
     /// [`Layout::Halves`]: all vectors. [`Layout::Fields`]: all vectors, those of 15 bits twice as long as the others.
     pub fn fields(&self) -> &[u64] {
         &self.fields
+    }
+
+    /// How many arrangements of each block of a [`Kind::Q32`] batch follow each other: 1, or, of a single vector,
+    /// [`Layout::turns`].
+    pub fn turns(&self) -> usize {
+        self.turns
     }
 
     /// Scales and sums of the blocks of vector `token` of a [`Kind::Q32`] batch.
@@ -219,8 +252,8 @@ impl Activations {
         let wide = self.wide_tokens * self.len;
         let (words, fields) = match layout {
             Layout::Words | Layout::Planes(_) => (all, 0),
-            Layout::Halves => (0, all / 4),
-            Layout::Fields => (0, wide / 2 + (all - wide) / 4),
+            Layout::Halves => (0, all / 4 * self.turns),
+            Layout::Fields => (0, wide / 2 * self.turns + (all - wide) / 4),
         };
         room(&mut self.words, words)?;
         room(&mut self.fields, fields)?;
@@ -233,7 +266,9 @@ impl Activations {
         for block in vector.as_chunks::<32>().0 {
             let (factor, scale) = scale32(magnitude(block));
             let q = round_all(block, factor, WIDE);
-            self.push(layout, &q, true);
+            for turn in 0..self.turns {
+                self.push(layout, &turned(&q, 2 * turn), true);
+            }
             self.sums.push(q.iter().sum());
             self.scales.push(scale);
         }
@@ -280,6 +315,16 @@ impl Activations {
     }
 }
 
+/// Sixteen and sixteen integers as they stand beside aligned words of weights that begin `turn` bytes after such an address: the
+/// last ones then come first, because the first and the last word make one.
+fn turned(q: &[i32; 32], turn: usize) -> [i32; 32] {
+    let mut turned = *q;
+    for half in turned.as_chunks_mut::<16>().0 {
+        half.rotate_right(turn);
+    }
+    turned
+}
+
 /// Eight integers as `WORDS` words of `N` fields. A word of weights with every `WORDS`th of eight bytes, w0 + w1·X + …,
 /// where X is 2^(64 / `N`), times q0·X^(N−1) + q1·X^(N−2) + … has the sum w0·q0 + w1·q1 + … in its highest field.
 #[inline(always)]
@@ -302,6 +347,8 @@ pub struct Part<'p> {
     pub(crate) source: Source<'p>,
     pub(crate) bytes: &'p mut [i8],
     pub(crate) sums16: &'p mut [[i16; 16]],
+    pub(crate) sums32: &'p mut [[i16; 8]],
+    pub(crate) starts: &'p mut [[i32; 16]],
     pub(crate) steps: &'p mut [[[i16; 4]; 8]],
     pub(crate) sums: &'p mut [i32],
     pub(crate) scales: &'p mut [f32],
@@ -323,7 +370,8 @@ impl Planes {
     fn taken(&self) -> usize {
         self.bytes.capacity()
             + 4 * (self.scales.capacity() + self.sums.capacity())
-            + size_of::<[i16; 16]>() * self.sums16.capacity()
+            + size_of::<[i16; 16]>() * (self.sums16.capacity() + self.sums32.capacity() / 2)
+            + size_of::<[i32; 16]>() * self.starts.capacity()
             + size_of::<[[i16; 4]; 8]>() * self.steps.capacity()
     }
 
@@ -335,6 +383,8 @@ impl Planes {
         grow(&mut self.scales, places)?;
         if kind == Kind::Q256 {
             grow(&mut self.sums16, n * places)?;
+            grow(&mut self.sums32, n * places)?;
+            grow(&mut self.starts, n * places)?;
             grow(&mut self.steps, places)
         } else {
             grow(&mut self.sums, places)
@@ -354,6 +404,7 @@ impl Planes {
         let (places, tokens) = (x.len() / kind.block(), self.tokens);
         let (mut bytes, mut scales) = (&mut *self.bytes, &mut *self.scales);
         let (mut sums16, mut steps, mut sums) = (&mut *self.sums16, &mut *self.steps, &mut *self.sums);
+        let (mut sums32, mut starts) = (&mut *self.sums32, &mut *self.starts);
         let mut part = |first: usize, count: usize| {
             let (count32, count256) = if kind == Kind::Q256 { (0, count) } else { (count, 0) };
             let (token, start) = (first % tokens, first / tokens * kind.block());
@@ -363,6 +414,8 @@ impl Planes {
                 source: Source { x, len, tokens, token, start },
                 bytes: cut(&mut bytes, n * count * kind.block()),
                 sums16: cut(&mut sums16, n * count256),
+                sums32: cut(&mut sums32, n * count256),
+                starts: cut(&mut starts, n * count256),
                 steps: cut(&mut steps, count256),
                 sums: cut(&mut sums, count32),
                 scales: cut(&mut scales, count),

@@ -3,7 +3,7 @@
 //! One thread computes some tokens with some of the query heads that share a key head, so no sum crosses threads and a
 //! block of keys and values is read once for all of them. Order of operations: docs/arithmetic.md.
 
-use crate::kv::{BLOCK, KvCache, Rows};
+use crate::kv::{BLOCK, Codes, KvCache, KvType, Rows, Stored};
 use crate::ops::exp;
 use crate::platform::Threads;
 use crate::simd::floats::{Floats, QUERIES};
@@ -14,9 +14,6 @@ pub const MAX_GROUP: usize = 128;
 
 /// Queries that one thread takes, where the batch has them: enough that reading and converting a block is no matter.
 const UNIT: usize = 32;
-
-/// Elements of a block that are converted once for many queries; of longer heads each few queries convert their own.
-const WIDENED: usize = 128 * BLOCK;
 
 /// What stays the same for a batch.
 #[derive(Debug, Clone, Copy)]
@@ -35,9 +32,22 @@ pub struct Attention<'k> {
     pub first_position: usize,
 }
 
+/// Floats that `threads` threads need to convert a block of keys or values each, for batches of up to `batch` tokens.
+pub fn room(cache: &KvCache, threads: usize, batch: usize) -> usize {
+    // One token's queries are mostly too few to convert halves for.
+    let needed = cache.kind() == KvType::Q8_0 || (cache.kind() == KvType::F16 && batch > 1);
+    if needed { threads * BLOCK * cache.head_dim() } else { 0 }
+}
+
 /// Attends for each token of a batch: `queries` and `out` are `[token][query head][element]`; token i sees the positions
-/// up to its own.
-pub fn attend(attention: &Attention<'_>, threads: &dyn Threads, queries: &[f32], out: &mut [f32]) {
+/// up to its own. Of a cache of codes only as many threads attend as [`room`] is for.
+pub fn attend(
+    attention: &Attention<'_>,
+    threads: &dyn Threads,
+    queries: &[f32],
+    out: &mut [f32],
+    room: &mut [f32],
+) {
     let (key_heads, group) = (attention.cache.heads(), attention.group);
     let row = key_heads * group * attention.cache.head_dim();
     // A whole group reads its keys and values once. Of one token there may be too few groups for the threads to share.
@@ -46,21 +56,28 @@ pub fn attend(attention: &Attention<'_>, threads: &dyn Threads, queries: &[f32],
     let heads = if uneven { part_of(group) } else { group };
     let tiles = Tiles::new(out, row, 0..row, heads * attention.cache.head_dim());
     let tiles = tiles.with_columns(UNIT / heads);
-    if single {
-        threads.run(&|_| attend_units::<0>(attention, queries, row, &tiles));
-    } else {
-        threads.run(&|_| attend_units::<WIDENED>(attention, queries, row, &tiles));
-    }
+    let block = BLOCK * attention.cache.head_dim();
+    let rooms = Tiles::new(room, block, 0..block, block).with_columns(1);
+    threads.run(&|_| {
+        let mut room = rooms.take();
+        let rows = match &mut room {
+            Some(room) => room.column(room.columns().start),
+            None if attention.cache.kind() == KvType::Q8_0 => return,
+            None => &mut [],
+        };
+        attend_units(attention, queries, row, &tiles, rows);
+    });
 }
 
-/// What one thread takes of the tiles, with room to widen so many elements of a block.
-fn attend_units<const WIDE: usize>(
+/// What one thread takes of the tiles, with room for the rows of a block.
+fn attend_units(
     attention: &Attention<'_>,
     queries: &[f32],
     row: usize,
     tiles: &Tiles<'_>,
+    rows: &mut [f32],
 ) {
-    let mut work = Work { rows: [0.0; WIDE], scores: [[[0.0; BLOCK]; QUERIES]; UNIT / QUERIES] };
+    let mut work = Work { rows, scores: [[[0.0; BLOCK]; QUERIES]; UNIT / QUERIES] };
     while let Some(mut tile) = tiles.take() {
         attend_unit(attention, queries, row, &mut tile, &mut work);
     }
@@ -83,20 +100,20 @@ struct Query<'q> {
 }
 
 /// What a thread works with.
-struct Work<const WIDE: usize> {
-    /// Keys or values of a block in single precision.
-    rows: [f32; WIDE],
+struct Work<'r> {
+    /// Room for keys or values of a block in single precision; it may be empty.
+    rows: &'r mut [f32],
     /// Scores, then weights, of a block's positions.
     scores: [[[f32; BLOCK]; QUERIES]; UNIT / QUERIES],
 }
 
 /// Some tokens with query heads of one group: those that `tile` covers of the output, whose tokens are `row` elements long.
-fn attend_unit<const WIDE: usize>(
+fn attend_unit(
     attention: &Attention<'_>,
     queries: &[f32],
     row: usize,
     tile: &mut Tile<'_>,
-    work: &mut Work<WIDE>,
+    work: &mut Work<'_>,
 ) {
     let head_dim = attention.cache.head_dim();
     let (heads, tokens) = (tile.rows(), tile.columns());
@@ -124,24 +141,24 @@ fn attend_unit<const WIDE: usize>(
 }
 
 /// Adds the positions of one block to at most [`UNIT`] queries.
-fn attend_block<const WIDE: usize>(
+fn attend_block(
     attention: &Attention<'_>,
     head: usize,
     block: usize,
     queries: &mut [Query<'_>],
-    work: &mut Work<WIDE>,
+    work: &mut Work<'_>,
 ) {
     let Attention { cache, floats, layer, scale, .. } = *attention;
     let (keys, values) = (cache.keys(layer, head, block), cache.values(layer, head, block));
     let next = cache.keys(layer, head, block + 1);
     let seen = |query: &Query<'_>| query.end.saturating_sub(block * BLOCK).min(BLOCK);
     let many = queries.len() > 2 * QUERIES;
-    let rows = widen(floats, keys, many, &mut work.rows);
+    let (rows, after) = widen(floats, floats.keys_to_single, keys, values, many, work.rows);
     for (queries, scores) in queries.chunks_mut(QUERIES).zip(&mut work.scores) {
         let together: heapless::Vec<&[f32], QUERIES> = queries.iter().map(|query| query.query).collect();
         let counts: heapless::Vec<usize, QUERIES> = queries.iter().map(seen).collect();
         let most = counts.iter().fold(0, |most, &count| most.max(count));
-        (floats.scores)(&together, rows, values, most, scale, scores);
+        (floats.scores)(&together, rows, after, most, scale, scores);
         let mut max: heapless::Vec<f32, QUERIES> = queries.iter().map(|query| query.max).collect();
         let mut sums = [0.0; QUERIES];
         (floats.soften)(scores, &counts, &mut max, &mut sums);
@@ -152,33 +169,46 @@ fn attend_block<const WIDE: usize>(
             }
         }
     }
-    let rows = widen(floats, values, many, &mut work.rows);
+    let (rows, after) = widen(floats, floats.values_to_single, values, next, many, work.rows);
     for (queries, scores) in queries.chunks_mut(QUERIES).zip(&work.scores) {
         let least = queries.iter().map(seen).fold(BLOCK, usize::min);
         {
             let mut together: heapless::Vec<&mut [f32], QUERIES> =
                 queries.iter_mut().map(|query| &mut *query.out).collect();
-            (floats.accumulate)(scores, rows, next, 0, least, &mut together);
+            (floats.accumulate)(scores, rows, after, 0, least, &mut together);
         }
         // Tokens of a batch differ in how much of its last block they see: what only some see is added one by one.
         for (query, weights) in queries.iter_mut().zip(scores.chunks(1)) {
             let count = seen(query);
             if count > least {
-                (floats.accumulate)(weights, rows, next, least, count, &mut [&mut *query.out]);
+                (floats.accumulate)(weights, rows, after, least, count, &mut [&mut *query.out]);
             }
         }
     }
 }
 
-/// Half-precision rows in single precision, if that is wanted and there is room.
-fn widen<'r>(floats: &Floats, rows: Rows<'r>, wanted: bool, room: &'r mut [f32]) -> Rows<'r> {
-    match rows {
-        Rows::F16(bits) if wanted && bits.len() <= room.len() => {
-            let room = &mut room[..bits.len()];
-            (floats.to_single)(bits, room);
-            Rows::F32(room)
+/// Rows as the kernels take them, and those that are read after them: codes become floats, and so do halves if that is
+/// wanted and there is room.
+fn widen<'r>(
+    floats: &Floats,
+    to_single: fn(Codes<'_>, Codes<'_>, &mut [f32]),
+    rows: Stored<'r>,
+    next: Stored<'r>,
+    wanted: bool,
+    room: &'r mut [f32],
+) -> (Rows<'r>, Rows<'r>) {
+    match (rows, next) {
+        (Stored::Codes(codes), next) => {
+            let next = if let Stored::Codes(next) = next { next } else { Codes::default() };
+            to_single(codes, next, room);
+            (Rows::F32(room), Rows::F32(&[]))
         }
-        _ => rows,
+        (Stored::Rows(Rows::F16(bits)), _) if wanted && bits.len() == room.len() => {
+            (floats.to_single)(bits, room);
+            (Rows::F32(room), Rows::F32(&[]))
+        }
+        (Stored::Rows(rows), Stored::Rows(next)) => (rows, next),
+        (Stored::Rows(rows), Stored::Codes(_)) => (rows, Rows::F32(&[])),
     }
 }
 
@@ -225,7 +255,7 @@ mod tests {
         let mut out = vec![0.0; queries.len()];
         let first_position = count - 2;
         let attention = Attention { cache: &cache, floats, layer: 0, group, scale, first_position };
-        attend(&attention, &SingleThread, &queries, &mut out);
+        attend(&attention, &SingleThread, &queries, &mut out, &mut []);
         for (unit, (query, out)) in queries.chunks(head_dim).zip(out.chunks(head_dim)).enumerate() {
             let (token, head) = (unit / (heads * group), unit % (heads * group) / group);
             let seen = count - 1 + token;

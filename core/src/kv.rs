@@ -9,6 +9,9 @@ use crate::simd::floats::Floats;
 /// Positions in a block. Attention works block by block, so this number is part of the arithmetic.
 pub const BLOCK: usize = 64;
 
+/// Elements of a head that share a scale where they are stored as codes; a head's last group may be shorter.
+pub const GROUP: usize = 32;
+
 /// How keys and values are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -18,6 +21,8 @@ pub enum KvType {
     F16,
     /// Single precision, for models whose weights are single precision too.
     F32,
+    /// Codes of 8 bits with a half-precision scale for each [`GROUP`] of them: 34 bytes for 32 elements.
+    Q8_0,
 }
 
 impl KvType {
@@ -26,19 +31,39 @@ impl KvType {
         match self {
             KvType::F16 => "F16",
             KvType::F32 => "F32",
+            KvType::Q8_0 => "Q8_0",
         }
     }
 
-    /// Bytes of one element.
-    pub fn element_bytes(self) -> usize {
+    /// Bytes of a key or value of so many elements.
+    pub fn row_bytes(self, elements: usize) -> usize {
         match self {
-            KvType::F16 => 2,
-            KvType::F32 => 4,
+            KvType::F16 => 2 * elements,
+            KvType::F32 => 4 * elements,
+            KvType::Q8_0 => elements + 2 * elements.div_ceil(GROUP),
         }
     }
 }
 
-/// The keys or values of a block, of the type the cache stores.
+/// The keys or values of a block, as the cache stores them.
+#[derive(Debug, Clone, Copy)]
+pub enum Stored<'k> {
+    /// Floats.
+    Rows(Rows<'k>),
+    /// Codes with scales.
+    Codes(Codes<'k>),
+}
+
+/// Codes whose elements are code · scale.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Codes<'k> {
+    /// In the places of the elements.
+    pub codes: &'k [i8],
+    /// Bits of half-precision floats: `[group][position]` of keys, `[position][group]` of values.
+    pub scales: &'k [u16],
+}
+
+/// The keys or values of a block as floats.
 #[derive(Debug, Clone, Copy)]
 pub enum Rows<'k> {
     /// Bits of half-precision floats.
@@ -53,6 +78,7 @@ pub enum Rows<'k> {
 enum Data {
     F16(Vec<u16>),
     F32(Vec<f32>),
+    Q8_0 { codes: Vec<i8>, scales: Vec<u16> },
 }
 
 /// The keys and values of all layers and positions so far.
@@ -95,11 +121,16 @@ impl KvCache {
         if end > self.context {
             return Err(SessionError::ContextFull { needed: end, context: self.context });
         }
-        let elements = 2 * self.layers * self.heads * BLOCK * self.head_dim;
+        let rows = 2 * self.layers * self.heads * BLOCK;
+        let elements = rows * self.head_dim;
         while self.blocks.len() * BLOCK < end {
             let data = match self.kind {
                 KvType::F16 => Data::F16(zeroed(elements)?),
                 KvType::F32 => Data::F32(zeroed(elements)?),
+                KvType::Q8_0 => {
+                    let scales = zeroed(rows * self.groups())?;
+                    Data::Q8_0 { codes: zeroed(elements)?, scales }
+                }
             };
             self.blocks.push(data);
         }
@@ -108,10 +139,11 @@ impl KvCache {
 
     /// Stores one position's key and value of a layer: `[kv head][element]` each.
     pub fn store(&mut self, floats: &Floats, layer: usize, position: usize, key: &[f32], value: &[f32]) {
-        let (head_dim, place) = (self.head_dim, position % BLOCK);
+        let (head_dim, groups, place) = (self.head_dim, self.groups(), position % BLOCK);
         let heads = key.chunks_exact(head_dim).zip(value.chunks_exact(head_dim));
         for (head, (key, value)) in heads.enumerate() {
-            let (keys, values) = (self.range(layer, 0, head), self.range(layer, 1, head));
+            let [keys, values] = [0, 1].map(|part| self.range(layer, part, head, head_dim));
+            let [key_scales, value_scales] = [0, 1].map(|part| self.range(layer, part, head, groups));
             let row = place * head_dim..(place + 1) * head_dim;
             match self.blocks.get_mut(position / BLOCK) {
                 Some(Data::F16(data)) => {
@@ -128,18 +160,32 @@ impl KvCache {
                     columns.iter_mut().zip(key).for_each(|(column, x)| column[place] = *x);
                     data[values][row].copy_from_slice(value);
                 }
+                Some(Data::Q8_0 { codes, scales }) => {
+                    let mut part_codes = [0; GROUP];
+                    let key_codes = codes[keys].as_chunks_mut::<BLOCK>().0.chunks_mut(GROUP);
+                    let key_scales = scales[key_scales].as_chunks_mut::<BLOCK>().0;
+                    for ((columns, scales), part) in key_codes.zip(key_scales).zip(key.chunks(GROUP)) {
+                        (floats.to_codes)(part, &mut part_codes, &mut scales[place..=place]);
+                        columns
+                            .iter_mut()
+                            .zip(part_codes)
+                            .for_each(|(column, code)| column[place] = code);
+                    }
+                    let scales = &mut scales[value_scales][place * groups..(place + 1) * groups];
+                    (floats.to_codes)(value, &mut codes[values][row], scales);
+                }
                 None => {}
             }
         }
     }
 
     /// The keys of a head for the positions of a block: `[element][position]`.
-    pub fn keys(&self, layer: usize, head: usize, block: usize) -> Rows<'_> {
+    pub fn keys(&self, layer: usize, head: usize, block: usize) -> Stored<'_> {
         self.rows(layer, 0, head, block)
     }
 
     /// The values of a head for the positions of a block: `[position][element]`.
-    pub fn values(&self, layer: usize, head: usize, block: usize) -> Rows<'_> {
+    pub fn values(&self, layer: usize, head: usize, block: usize) -> Stored<'_> {
         self.rows(layer, 1, head, block)
     }
 
@@ -174,21 +220,33 @@ impl KvCache {
     }
 
     fn block_bytes(&self) -> usize {
-        2 * self.layers * self.heads * BLOCK * self.head_dim * self.kind.element_bytes()
+        2 * self.layers * self.heads * BLOCK * self.kind.row_bytes(self.head_dim)
     }
 
-    fn rows(&self, layer: usize, part: usize, head: usize, block: usize) -> Rows<'_> {
-        let range = self.range(layer, part, head);
+    /// Scales of a key or value of one head.
+    fn groups(&self) -> usize {
+        self.head_dim.div_ceil(GROUP)
+    }
+
+    fn rows(&self, layer: usize, part: usize, head: usize, block: usize) -> Stored<'_> {
+        let range = self.range(layer, part, head, self.head_dim);
         match self.blocks.get(block) {
-            Some(Data::F16(data)) => Rows::F16(data.get(range).unwrap_or_default()),
-            Some(Data::F32(data)) => Rows::F32(data.get(range).unwrap_or_default()),
-            None => Rows::F32(&[]),
+            Some(Data::F16(data)) => Stored::Rows(Rows::F16(data.get(range).unwrap_or_default())),
+            Some(Data::F32(data)) => Stored::Rows(Rows::F32(data.get(range).unwrap_or_default())),
+            Some(Data::Q8_0 { codes, scales }) => {
+                let codes = codes.get(range).unwrap_or_default();
+                let scales =
+                    scales.get(self.range(layer, part, head, self.groups())).unwrap_or_default();
+                Stored::Codes(Codes { codes, scales })
+            }
+            None => Stored::Rows(Rows::F32(&[])),
         }
     }
 
-    /// Where the keys (`part` 0) or values (`part` 1) of a head lie in a block.
-    fn range(&self, layer: usize, part: usize, head: usize) -> Range<usize> {
-        let len = BLOCK * self.head_dim;
+    /// Where the keys (`part` 0) or values (`part` 1) of a head lie in a block, or their scales, by how many of them a
+    /// position has.
+    fn range(&self, layer: usize, part: usize, head: usize, width: usize) -> Range<usize> {
+        let len = BLOCK * width;
         let start = ((layer * 2 + part) * self.heads + head) * len;
         start..start + len
     }
@@ -200,4 +258,25 @@ fn zeroed<T: Default + Clone>(len: usize) -> Result<Vec<T>, SessionError> {
     data.try_reserve_exact(len).map_err(|_| SessionError::OutOfMemory { bytes })?;
     data.resize(len, T::default());
     Ok(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_what_the_blocks_take() {
+        // A head of 40 elements has groups of 32 and of 8.
+        for (kind, row) in [(KvType::F16, 80), (KvType::F32, 160), (KvType::Q8_0, 44)] {
+            let mut cache = KvCache::new(kind, 3, 2, 40, 100).unwrap();
+            assert_eq!((cache.bytes(), cache.full_bytes()), (0, 2 * 3 * 2 * 2 * BLOCK * row));
+            cache.grow(BLOCK).unwrap();
+            let taken = match &cache.blocks[0] {
+                Data::F16(data) => size_of_val(&data[..]),
+                Data::F32(data) => size_of_val(&data[..]),
+                Data::Q8_0 { codes, scales } => size_of_val(&codes[..]) + size_of_val(&scales[..]),
+            };
+            assert_eq!((cache.bytes(), taken), (cache.full_bytes() / 2, cache.bytes()), "{kind:?}");
+        }
+    }
 }

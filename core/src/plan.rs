@@ -92,18 +92,25 @@ impl Plan {
         let row = model.matrices().map(|matrix| matrix.row_bytes).max().unwrap_or(0);
         let tile = (row * TILE_ROWS) as u64;
         let rest = plan.rest();
-        let least = session::work_bytes(model, 1) as u64 + 2 * Buffer::bytes_for(tile as usize) as u64;
+        let work = |batch| session::work_bytes(model, &cache, budget.threads, batch) as u64;
+        let least = work(1) + 2 * Buffer::bytes_for(tile as usize) as u64;
         plan.least = plan.total() + least;
         if budget.ram < plan.least {
             return Err(SessionError::Budget { ram: budget.ram, least: plan.least });
         }
-        plan.divide(model, rest, tile)?;
+        plan.divide(model, &work, rest, tile)?;
         Ok(plan)
     }
 
     /// Divides what is left between windows, a batch and weights that stay.
-    fn divide(&mut self, model: &Model<'_>, rest: u64, tile: u64) -> Result<(), SessionError> {
-        let least_work = session::work_bytes(model, 1) as u64;
+    fn divide(
+        &mut self,
+        model: &Model<'_>,
+        work: &dyn Fn(usize) -> u64,
+        rest: u64,
+        tile: u64,
+    ) -> Result<(), SessionError> {
+        let least_work = work(1);
         let window_bytes =
             |window: u64, count: usize| count as u64 * Buffer::bytes_for(window as usize) as u64;
         // A sixteenth of the memory for windows; four where they fit, else two.
@@ -114,11 +121,11 @@ impl Plan {
         self.windows = window_bytes(window, buffers);
         let rest = rest - self.windows.min(rest);
         let mut batch = self.limits.batch.max(1);
-        while batch > 1 && session::work_bytes(model, batch) as u64 > rest / 4 {
+        while batch > 1 && work(batch) > rest / 4 {
             batch /= 2;
         }
         self.limits.batch = batch;
-        self.work = session::work_bytes(model, batch) as u64;
+        self.work = work(batch);
         let rest = rest - self.work.min(rest);
         // Each page that stays has an entry of 8 bytes in a table.
         let keep = rest - rest / 512;

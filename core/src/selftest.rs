@@ -83,7 +83,7 @@ fn multiply(kernels: &Kernels, format: &Format, weights: &[u8], x: &[f32]) -> Ve
     let row_bytes = COLUMNS / format.block_len * format.block_bytes;
     let kernel = kernels.rows(format);
     let mut results = Vec::new();
-    let mut prepared = Activations::default();
+    let (mut prepared, mut single) = (Activations::default(), Activations::default());
     let mut tile = [0.0; TILE_ROWS * TOKENS];
     if kernels.prepare(&mut prepared, format.activations(), COLUMNS, x, WIDE, &SingleThread).is_err() {
         return results;
@@ -97,9 +97,16 @@ fn multiply(kernels: &Kernels, format: &Format, weights: &[u8], x: &[f32]) -> Ve
             }
         };
         keep(&tile);
-        for token in 0..TOKENS {
+        for (token, x) in x.chunks(COLUMNS).enumerate() {
             let out = &mut tile[..TILE_ROWS];
-            kernel(format, weights, row_bytes, &prepared, token..token + 1, out);
+            // A vector of its own, which may be prepared otherwise.
+            let wide = usize::from(token < WIDE);
+            if kernels
+                .prepare(&mut single, format.activations(), COLUMNS, x, wide, &SingleThread)
+                .is_ok()
+            {
+                kernel(format, weights, row_bytes, &single, 0..1, out);
+            }
             keep(out);
         }
     }

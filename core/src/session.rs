@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::activations::Activations;
-use crate::attention::{Attention, attend};
+use crate::attention::{Attention, attend, room};
 use crate::error::{Error, SessionError, TokenizerError};
 use crate::kv::{KvCache, KvType};
 use crate::matmul::{MOST_PRODUCTS, Product, matmul};
@@ -62,6 +62,8 @@ struct Buffers {
     /// Cosines, then sines, of the rotary embedding.
     angles: Vec<f32>,
     logits: Vec<f32>,
+    /// Where each thread converts keys and values.
+    room: Vec<f32>,
 }
 
 impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
@@ -81,7 +83,10 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         let batch = limits.batch.clamp(1, context);
         let kind = limits.kv.unwrap_or_else(|| model.default_kv_type());
         let cache = KvCache::new(kind, spec.layers, spec.kv_heads, spec.head_dim, context)?;
-        let buffers = Buffers::new(model, batch)?;
+        let mut buffers = Buffers::new(model, batch)?;
+        let len = room(&cache, platform.threads.count(), batch);
+        buffers.room.try_reserve_exact(len).map_err(|_| SessionError::OutOfMemory { bytes: 4 * len })?;
+        buffers.room.resize(len, 0.0);
         let kernels = platform.kernels;
         let activations = Activations::default();
         Ok(Session { model, source, platform, kernels, cache, batch, position: 0, buffers, activations })
@@ -267,7 +272,7 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
             scale: 1.0 / libm::sqrtf(spec.head_dim as f32),
             first_position: self.position,
         };
-        attend(&attention, self.platform.threads, &b.queries, &mut b.attended);
+        attend(&attention, self.platform.threads, &b.queries, &mut b.attended, &mut b.room);
         let (mut run, b) = self.run(self.position);
         run.project_all(&b.attended, &mut [(&layer.attention_output, &mut b.normed)])?;
         run.add(&mut b.hidden, &b.normed);
@@ -307,7 +312,7 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
 
 /// Bytes at most that a session takes for a batch, besides the cache: work buffers, prepared vectors, logits, and what
 /// choosing a token takes.
-pub(crate) fn work_bytes(model: &Model<'_>, batch: usize) -> usize {
+pub(crate) fn work_bytes(model: &Model<'_>, cache: &KvCache, threads: usize, batch: usize) -> usize {
     /// Bytes that a prepared element takes at most: floats, or planes of three bytes for the first token beside planes of one
     /// and a half for the others.
     const PREPARED: usize = 5;
@@ -315,7 +320,8 @@ pub(crate) fn work_bytes(model: &Model<'_>, batch: usize) -> usize {
     const CHOICE: usize = 12;
     let longest = model.matrices().map(|matrix| matrix.columns).max().unwrap_or(0);
     let floats = Buffers::sizes(model).iter().sum::<usize>();
-    batch * (4 * floats + PREPARED * longest) + model.output.matrix.rows * (4 + CHOICE)
+    let room = 4 * room(cache, threads, batch);
+    batch * (4 * floats + PREPARED * longest) + room + model.output.matrix.rows * (4 + CHOICE)
 }
 
 /// Everything that a step of the forward pass needs besides its operands.
@@ -455,7 +461,8 @@ impl Buffers {
             + self.gate.capacity()
             + self.up.capacity()
             + self.angles.capacity()
-            + self.logits.capacity();
+            + self.logits.capacity()
+            + self.room.capacity();
         4 * floats
     }
 }

@@ -1,7 +1,7 @@
 //! Every instruction set's functions on floats against plain ones that follow docs/arithmetic.md, bit for bit.
 
-use picolm_core::attention::{Attention, attend};
-use picolm_core::kv::{BLOCK, KvCache, KvType};
+use picolm_core::attention::{Attention, attend, room};
+use picolm_core::kv::{BLOCK, GROUP, KvCache, KvType};
 use picolm_core::ops::exp;
 use picolm_core::platform::{CpuFeatures, SingleThread, Threads};
 use picolm_core::simd::{self, Kernels};
@@ -151,6 +151,64 @@ fn halves_are_rounded_to_nearest_even() {
     }
 }
 
+/// A group's codes and scale, as docs/arithmetic.md has it.
+fn codes_plainly(group: &[f32]) -> (Vec<i8>, u16) {
+    let max = group.iter().fold(0.0, |max, x| if x.abs() > max { x.abs() } else { max });
+    // Positive halves stand in the order of their bits.
+    let enough = |bits: &u16| half::f16::from_bits(*bits).to_f32_const() >= max / 127.0;
+    let bits = (0..0x7BFF).find(enough).unwrap_or(0x7BFF);
+    let factor = if bits == 0 { 0.0 } else { 1.0 / half::f16::from_bits(bits).to_f32_const() };
+    let code = |x: &f32| (x * factor).clamp(-127.0, 127.0).round_ties_even() as i8;
+    (group.iter().map(code).collect(), bits)
+}
+
+/// What a cache makes of the key or value of a head.
+fn stored(kind: KvType, head: &[f32]) -> Vec<f32> {
+    match kind {
+        KvType::F16 => head.iter().map(|&x| half::f16::from_f32_const(x).to_f32_const()).collect(),
+        KvType::Q8_0 => head
+            .chunks(GROUP)
+            .map(codes_plainly)
+            .flat_map(|(codes, scale)| {
+                let scale = half::f16::from_bits(scale).to_f32_const();
+                codes.into_iter().map(move |code| f32::from(code) * scale)
+            })
+            .collect(),
+        _ => head.to_vec(),
+    }
+}
+
+#[test]
+fn codes() {
+    let kernels: Vec<_> = kernels().collect();
+    for (seed, len) in LENGTHS.into_iter().enumerate() {
+        let mut random = Random(seed as u64);
+        for round in 0..60 {
+            // Also groups so small that their scales are subnormal or zero, and so large that there is no scale.
+            let factor = f32::exp2([0, -20, -26, -40, -140, 16, 30][round % 7] as f32);
+            let mut x: Vec<f32> = random.many(len, round % 3 == 0);
+            x.iter_mut().for_each(|x| *x *= factor);
+            let (wanted, wanted_scales): (Vec<_>, Vec<_>) = x.chunks(GROUP).map(codes_plainly).unzip();
+            let (mut codes, mut scales) = (vec![0; len], vec![0; len.div_ceil(GROUP)]);
+            for kernels in &kernels {
+                (kernels.floats.to_codes)(&x, &mut codes, &mut scales);
+                assert_eq!(scales, wanted_scales, "{} {x:?}", kernels.name());
+                assert_eq!(codes, wanted.concat(), "{} {x:?}", kernels.name());
+            }
+            for ((x, codes), scale) in x.chunks(GROUP).zip(&wanted).zip(wanted_scales) {
+                let scale = f64::from(half::f16::from_bits(scale).to_f32_const());
+                for (&x, &code) in x.iter().zip(codes) {
+                    if f64::from(x.abs()) <= 127.0 * 65504.0 && scale > 0.0 {
+                        let error = (f64::from(code) * scale - f64::from(x)).abs();
+                        // The product with 1 / scale is rounded too.
+                        assert!(error <= scale * 0.50002, "{x} {code} {scale}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// One query's attention to some positions' keys and values, as docs/arithmetic.md has it.
 fn attend_plainly(query: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], scale: f32) -> Vec<f32> {
     let (mut max, mut total) = (f32::NEG_INFINITY, 0.0);
@@ -175,7 +233,7 @@ fn attend_plainly(query: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], scale: 
 }
 
 /// Key heads, query heads for each, elements of a head, positions before the batch, tokens of the batch.
-const SHAPES: [(usize, usize, usize, usize, usize); 8] = [
+const SHAPES: [(usize, usize, usize, usize, usize); 9] = [
     (1, 1, 64, 0, 70),
     (2, 3, 64, 150, 1),
     (2, 8, 64, 61, 9),
@@ -184,6 +242,7 @@ const SHAPES: [(usize, usize, usize, usize, usize); 8] = [
     (1, 2, 128, 127, 2),
     (1, 32, 10, 0, 3),
     (3, 4, 100, 63, 5),
+    (2, 2, 200, 70, 1),
 ];
 
 /// Workers one after the other.
@@ -202,22 +261,20 @@ impl Threads for InTurn {
 #[test]
 fn attention() {
     for (seed, (heads, group, head_dim, before, tokens)) in SHAPES.into_iter().enumerate() {
-        for kind in [KvType::F16, KvType::F32] {
+        for kind in [KvType::F16, KvType::F32, KvType::Q8_0] {
             for wild in [false, true] {
                 let mut random = Random(seed as u64);
                 // Wild keys or values are few, or nothing but NaN would be left.
                 let mut row = |position: usize| -> Vec<f32> {
                     let wild = wild && position % 50 == 40;
-                    let row = random.many(heads * head_dim, wild);
-                    let half = |x: f32| half::f16::from_f32_const(x).to_f32();
-                    row.into_iter().map(|x| if kind == KvType::F16 { half(x) } else { x }).collect()
+                    random.many(heads * head_dim, wild)
                 };
                 let keys: Vec<Vec<f32>> = (0..before + tokens).map(&mut row).collect();
                 let values: Vec<Vec<f32>> = (0..before + tokens).map(&mut row).collect();
                 let queries = random.many(tokens * heads * group * head_dim, false);
                 let one = |head: usize, rows: &[Vec<f32>]| -> Vec<Vec<f32>> {
                     let part = head * head_dim..(head + 1) * head_dim;
-                    rows.iter().map(|row| row[part.clone()].to_vec()).collect()
+                    rows.iter().map(|row| stored(kind, &row[part.clone()])).collect()
                 };
                 let mut wanted = Vec::new();
                 for (i, query) in queries.chunks(head_dim).enumerate() {
@@ -242,7 +299,8 @@ fn attention() {
                     };
                     for threads in [&SingleThread as &dyn Threads, &InTurn(3)] {
                         let mut out = vec![0.0; queries.len()];
-                        attend(&attention, threads, &queries, &mut out);
+                        let mut room = vec![0.0; room(&cache, threads.count(), tokens)];
+                        attend(&attention, threads, &queries, &mut out, &mut room);
                         let shape = SHAPES[seed];
                         assert_eq!(bits(&out), bits(&wanted), "{} {shape:?} {kind:?}", kernels.name());
                     }

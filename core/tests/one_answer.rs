@@ -6,6 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use embedded_io::{ErrorKind, ErrorType, Read, Seek, SeekFrom};
+use picolm_core::kv::KvType;
 use picolm_core::paged::PagedSource;
 use picolm_core::platform::{Platform, SingleThread, Threads};
 use picolm_core::session::{Limits, Session};
@@ -57,6 +58,7 @@ impl Seek for Card<'_> {
 
 fn bits<'a, S: WeightSource<'a>>(
     bytes: &[u8],
+    kv: Option<KvType>,
     source: S,
     threads: &dyn Threads,
     batch: usize,
@@ -65,7 +67,7 @@ fn bits<'a, S: WeightSource<'a>>(
     let model = common::load(bytes);
     let platform = Platform { threads, ..Platform::default() };
     let mut session =
-        Session::new(&model, source, platform, Limits { batch, ..Limits::default() }).unwrap();
+        Session::new(&model, source, platform, Limits { batch, kv, ..Limits::default() }).unwrap();
     for part in parts {
         session.evaluate(part).unwrap();
     }
@@ -77,23 +79,29 @@ fn threads_batches_and_sources_change_no_bit() {
     for (name, bytes, expected) in common::models() {
         // The prompt of some twenty tokens; under an emulator a longer one for each format would take minutes.
         let Some(row) = expected.rows.get(1) else { continue };
-        let tokens = &row.tokens;
-        let slice = SliceSource::new(&bytes);
-        let plain = bits(&bytes, slice, &SingleThread, 64, &[tokens]);
-        for (batch, threads) in [(1, 2), (7, 3), (64, 3)] {
-            let threads = Scoped(threads, AtomicUsize::new(0));
-            assert_eq!(bits(&bytes, slice, &threads, batch, &[tokens]), plain, "{name}, batch {batch}");
-            assert!(threads.1.into_inner() > 0);
-        }
-        let card = PagedSource::from_reader(Card(io::Cursor::new(&bytes[..])), 9_000).unwrap();
-        assert_eq!(bits(&bytes, card, &SingleThread, 64, &[tokens]), plain, "{name}, paged");
-        let (first, rest) = tokens.split_at(tokens.len() / 3);
-        assert_eq!(
-            bits(&bytes, slice, &SingleThread, 64, &[first, rest]),
-            plain,
-            "{name}, in two parts"
-        );
+        same_bits(name, &bytes, None, &row.tokens);
     }
+    // How the weights are stored is no matter to codes in the cache.
+    let (name, bytes, expected) = common::models().remove(0);
+    same_bits(name, &bytes, Some(KvType::Q8_0), &expected.rows[1].tokens);
+}
+
+/// Evaluates in every way, and compares.
+fn same_bits(name: &str, bytes: &[u8], kv: Option<KvType>, tokens: &[u32]) {
+    let slice = SliceSource::new(bytes);
+    let plain = bits(bytes, kv, slice, &SingleThread, 64, &[tokens]);
+    for (batch, threads) in [(1, 2), (7, 3), (64, 3)] {
+        let threads = Scoped(threads, AtomicUsize::new(0));
+        let got = bits(bytes, kv, slice, &threads, batch, &[tokens]);
+        assert_eq!(got, plain, "{name}, {kv:?}, batch {batch}");
+        assert!(threads.1.into_inner() > 0);
+    }
+    let card = PagedSource::from_reader(Card(io::Cursor::new(bytes)), 9_000).unwrap();
+    let got = bits(bytes, kv, card, &SingleThread, 64, &[tokens]);
+    assert_eq!(got, plain, "{name}, {kv:?}, paged");
+    let (first, rest) = tokens.split_at(tokens.len() / 3);
+    let got = bits(bytes, kv, slice, &SingleThread, 64, &[first, rest]);
+    assert_eq!(got, plain, "{name}, {kv:?}, in two parts");
 }
 
 #[test]
@@ -101,10 +109,13 @@ fn a_text_over_several_blocks_of_the_cache_has_the_same_bits_too() {
     let bytes = picolm_fixtures::bytes("nano");
     let tokens: Vec<u32> = (0..200).map(|i| i * 7 % 300).collect();
     let slice = SliceSource::new(&bytes);
-    let plain = bits(&bytes, slice, &SingleThread, 64, &[&tokens]);
-    for (batch, threads) in [(1, 1), (7, 3), (100, 2)] {
-        let threads = Scoped(threads, AtomicUsize::new(0));
-        assert_eq!(bits(&bytes, slice, &threads, batch, &[&tokens]), plain, "batch {batch}");
+    for kv in [None, Some(KvType::Q8_0)] {
+        let plain = bits(&bytes, kv, slice, &SingleThread, 64, &[&tokens]);
+        for (batch, threads) in [(1, 1), (7, 3), (100, 2)] {
+            let threads = Scoped(threads, AtomicUsize::new(0));
+            let got = bits(&bytes, kv, slice, &threads, batch, &[&tokens]);
+            assert_eq!(got, plain, "{kv:?}, batch {batch}");
+        }
     }
 }
 

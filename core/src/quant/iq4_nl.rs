@@ -1,7 +1,7 @@
 //! IQ4_NL: f16 scale, 16 bytes of nibbles in the order of Q4_0 that index a table of 16 values.
 
 use crate::simd::lanes::{Block32, Blocks, Lanes};
-use super::{Format, Format32, half, nibbles};
+use super::{Format, Format32, bytes, half, nibbles};
 use crate::simd::words::words;
 
 pub(super) const FORMAT: Format = Format::block32::<Iq4Nl>("IQ4_NL", 20);
@@ -27,7 +27,7 @@ impl Format32 for Iq4Nl {
 
     #[inline(always)]
     fn unpack(block: &[u8; 18], q: &mut [u64; 4]) -> (f32, f32) {
-        *q = nibbles(words(&block[2..])).map(looked_up);
+        *q = nibbles(words(&block[2..])).map(|word| looked_up(word) ^ bytes(0x80));
         (half(block[0], block[1]), 0.0)
     }
 

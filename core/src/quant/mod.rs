@@ -78,11 +78,24 @@ pub enum Unpack {
     Block256(Integers),
 }
 
+/// How the integers of a block of 32 lie in the file, at the block's end; its scale and minimum are its first halves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// 32 bytes with sign.
+    Bytes,
+    /// 16 bytes: their low nibbles, then their high ones.
+    Nibbles,
+    /// Only unpacking knows.
+    Own,
+}
+
 /// How blocks of integers unpack.
 #[derive(Debug, Clone, Copy)]
 pub struct Integers {
     /// Unpacks whole blocks, up to 256 weights.
     pub unpack: fn(&[u8], &mut Panel),
+    /// How blocks of 32 can be read without unpacking.
+    pub packing: Packing,
     /// The byte that stands for 0.
     pub zero: u8,
     /// The largest byte.
@@ -94,7 +107,8 @@ pub struct Integers {
 /// Up to 256 neighbouring weights of a row, unpacked: eight blocks of 32, or a superblock.
 #[derive(Debug, Clone)]
 pub struct Panel {
-    /// The integers as bytes, eight to a word, the first one lowest; see [`Integers::zero`].
+    /// The integers as bytes, eight to a word, the first one lowest; see [`Integers::zero`]. Those of blocks of 32 have a
+    /// sign, those of superblocks none.
     pub q: [u64; 32],
     /// Scale of each block; of a superblock, the first.
     pub scale: [f32; 8],
@@ -178,7 +192,9 @@ pub(crate) trait Format32: 'static {
     const BIAS: i32;
     /// The largest byte that [`lanes`](Self::lanes) gives; 128 says that they are signed.
     const MAX: u32;
-    /// Writes the integers, raised by [`zero`], and returns `(scale, min)`.
+    /// How the integers lie in the file.
+    const PACKING: Packing = Packing::Own;
+    /// Writes the integers, raised by [`BIAS`](Self::BIAS), as bytes with sign, and returns `(scale, min)`.
     fn unpack(block: &Self::Block, q: &mut [u64; 4]) -> (f32, f32);
     /// Unpacks a block of each row.
     fn lanes<L: Lanes>(block: &Blocks<'_, L>) -> Block32<L>;
@@ -206,7 +222,7 @@ pub(crate) trait Format256: 'static {
     fn lanes<L: Lanes>(block: &Blocks<'_, L>, unit: usize) -> [Run<L>; 4];
 }
 
-/// What plain unpacking adds to each integer, if lanes add `bias` and give bytes up to `largest`.
+/// What plain unpacking of superblocks adds to each integer, if lanes add `bias` and give bytes up to `largest`.
 const fn zero(bias: i32, largest: u32) -> u8 {
     if largest == SIGNED { 0x80 } else { bias as u8 }
 }
@@ -231,7 +247,9 @@ impl Format {
                 (*scale, *min) = F::unpack(block, q);
             }
         };
-        let unpack = Unpack::Block32(Integers::new(unpack, F::BIAS, F::MAX, F::HAS_MIN));
+        let (zero, largest) = (F::BIAS as u8, F::MAX as u8);
+        let integers = Integers { unpack, packing: F::PACKING, zero, largest, has_min: F::HAS_MIN };
+        let unpack = Unpack::Block32(integers);
         Format { name, id, block_len: 32, block_bytes: F::Block::BYTES, unpack }
     }
 
@@ -241,7 +259,10 @@ impl Format {
                 F::unpack(block, out);
             }
         };
-        let unpack = Unpack::Block256(Integers::new(unpack, F::BIAS, F::MAX, F::HAS_MIN));
+        let zero = zero(F::BIAS, F::MAX);
+        let largest = if F::MAX == SIGNED { 0xFF } else { F::MAX as u8 };
+        let integers = Integers { unpack, packing: Packing::Own, zero, largest, has_min: F::HAS_MIN };
+        let unpack = Unpack::Block256(integers);
         Format { name, id, block_len: 256, block_bytes: F::Block::BYTES, unpack }
     }
 
@@ -284,22 +305,16 @@ impl Format {
     }
 }
 
-impl Integers {
-    const fn new(unpack: fn(&[u8], &mut Panel), bias: i32, largest: u32, has_min: bool) -> Self {
-        let zero = zero(bias, largest);
-        Integers { unpack, zero, largest: if largest == SIGNED { 0xFF } else { largest as u8 }, has_min }
-    }
-}
-
 impl Panel {
     /// The values of blocks of 32, or of a superblock.
     fn dequantize(&self, block_len: usize, zero: u8, values: &mut [f32]) {
         let q = self.q.iter().flat_map(|word| word.to_le_bytes());
         for ((i, value), q) in values.iter_mut().enumerate().zip(q) {
-            let q = f32::from(i16::from(q) - i16::from(zero));
             *value = if block_len == 32 {
+                let q = f32::from(i16::from(q as i8) - i16::from(zero));
                 q * self.scale[i / 32] + self.min[i / 32]
             } else {
+                let q = f32::from(i16::from(q) - i16::from(zero));
                 let scale = self.scale[0] * f32::from(self.scales[i / 16]);
                 scale * q - self.min[0] * f32::from(self.mins[i / 16])
             };

@@ -1,7 +1,7 @@
 //! Q4_1: f16 scale and minimum, 16 bytes of nibbles in the order of Q4_0.
 
 use crate::simd::lanes::{Block32, Blocks, Lanes};
-use super::{Format, Format32, half, nibbles};
+use super::{Format, Format32, Packing, half, nibbles};
 use crate::simd::words::words;
 
 pub(super) const FORMAT: Format = Format::block32::<Q4_1>("Q4_1", 3);
@@ -13,6 +13,7 @@ impl Format32 for Q4_1 {
     const HAS_MIN: bool = true;
     const BIAS: i32 = 0;
     const MAX: u32 = 15;
+    const PACKING: Packing = Packing::Nibbles;
 
     #[inline(always)]
     fn unpack(block: &[u8; 20], q: &mut [u64; 4]) -> (f32, f32) {

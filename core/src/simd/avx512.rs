@@ -12,7 +12,9 @@ use core::ops::Range;
 
 use super::avx2::sum_eight;
 use super::float_rows::{self, Floats16, Register};
-use super::lanes::{Lanes, Run};
+use super::lanes::{Lanes, Pairs, Run};
+use super::pairs::{self, Words};
+use super::panels::Place;
 use super::x86::{dword, operations, words};
 use super::{Isa, Kernels, floats, panels};
 use crate::activations::{Activations, Layout};
@@ -64,6 +66,34 @@ impl Lanes for Zmm {
 
     const UNSIGNED: bool = true;
 
+    const LOWERS: bool = true;
+
+    #[inline(always)]
+    fn mins<F: Format256>(mins: &Pairs<Self>) -> Pairs<Self> {
+        pairs::mins::<Self, F>(mins)
+    }
+
+    #[inline(always)]
+    fn dot_mins<F: Format256>(mins: &Pairs<Self>, sums16: &[i16; 16], sums32: &[i16; 8]) -> Self {
+        pairs::dot_mins::<Self, F>(mins, sums16, sums32)
+    }
+
+    #[inline(always)]
+    fn factors<F: Format256>(scales: &Pairs<Self>) -> [[Self; 4]; 4] {
+        pairs::factors::<Self, F>(scales)
+    }
+
+    #[inline(always)]
+    fn add_unit<F: Format256, const N: usize, const C: usize>(
+        products: &mut [Self; C],
+        runs: &[Run<Self>; 4],
+        factors: &[Self; 4],
+        unit: usize,
+        place: Place<'_>,
+    ) {
+        pairs::add_unit::<Self, F, N, C>(products, runs, factors, unit, place);
+    }
+
     #[inline(always)]
     fn dot_bytes<const MAX: u32>(self, w: Run<Self>, x: &[i8; 16]) -> Self {
         let (x, _) = x.as_chunks::<4>();
@@ -92,6 +122,52 @@ impl Lanes for Zmm {
     #[inline(always)]
     fn half_to_floats(self) -> __m512 {
         unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(self.0)) }
+    }
+}
+
+impl Words for Zmm {
+    #[inline(always)]
+    fn merge(self, upper: Self) -> Self {
+        unsafe {
+            // Masks take no instruction of the units that multiply.
+            let pattern =
+                _mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 1, 0, 0, 4, 5, 0, 0, 8, 9, 0, 0, 12, 13));
+            Zmm(_mm512_mask_shuffle_epi8(self.0, 0xCCCC_CCCC_CCCC_CCCC, upper.0, pattern))
+        }
+    }
+
+    #[inline(always)]
+    fn mul_words(self, x: [i16; 2]) -> Self {
+        Zmm(unsafe { _mm512_mullo_epi16(self.0, _mm512_set1_epi32(words(x))) })
+    }
+
+    #[inline(always)]
+    fn dot_lanes(self, a: Self, b: Self) -> Self {
+        Zmm(unsafe { _mm512_dpwssd_epi32(self.0, a.0, b.0) })
+    }
+
+    #[inline(always)]
+    fn start(x: i32, bias: u32) -> Self {
+        let log = bias.ilog2() as i32;
+        Zmm(unsafe {
+            let x = _mm512_set1_epi32(x);
+            if log >= 5 {
+                _mm512_sll_epi32(x, _mm_cvtsi32_si128(log - 5))
+            } else {
+                _mm512_sra_epi32(x, _mm_cvtsi32_si128(5 - log))
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn dot_four(mut sums: [Self; 4], w: &[Run<Self>; 4], x: &[[i8; 16]; 4]) -> [Self; 4] {
+        for i in 0..4 {
+            for (sum, (w, x)) in sums.iter_mut().zip(w.iter().zip(x)) {
+                let x = dword(x.as_chunks::<4>().0[i]);
+                *sum = Zmm(unsafe { _mm512_dpbusd_epi32(sum.0, w.0[i].0, _mm512_set1_epi32(x)) });
+            }
+        }
+        sums
     }
 }
 

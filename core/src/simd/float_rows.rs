@@ -172,8 +172,8 @@ const PARTS: usize = 96;
 /// Fewest columns that are worth a panel.
 const FEW: usize = 8;
 
-/// Most columns that go through a panel.
-const COLUMNS: usize = 64;
+/// Most columns that go through a panel: a whole batch, since unpacking takes as long as some columns.
+const COLUMNS: usize = 128;
 
 /// Rows of a tile times columns; `out` takes `[column][TILE_ROWS]`.
 #[inline(always)]

@@ -12,6 +12,10 @@
 
 use core::marker::PhantomData;
 
+use super::panels::Place;
+use super::superblocks;
+use crate::quant::Format256;
+
 /// Sixteen neighbouring bytes of each row: four to a lane, or, as weights, in the order that the instruction set's dot
 /// products take.
 #[derive(Clone, Copy)]
@@ -191,6 +195,42 @@ pub(crate) trait Lanes: Copy {
     fn scale(self, odd: bool, step: &[i16; 4]) -> Self {
         let [even, zero, zero_too, step] = *step;
         Self::splat(0).dot_words(self, if odd { [zero_too, step] } else { [even, zero] })
+    }
+
+    /// Whether [`add_unit`](Self::add_unit) takes off what the weights are raised by, and takes runs in their order.
+    const LOWERS: bool = false;
+    /// What [`dot_mins`](Self::dot_mins) takes.
+    #[inline(always)]
+    fn mins<F: Format256>(mins: &Pairs<Self>) -> Pairs<Self> {
+        *mins
+    }
+    /// Σ mins·steps·Σx over a superblock: the sums of 16, and of 32.
+    #[inline(always)]
+    fn dot_mins<F: Format256>(mins: &Pairs<Self>, sums16: &[i16; 16], sums32: &[i16; 8]) -> Self {
+        let _ = sums32;
+        Self::splat(0).dot_pairs(mins, sums16)
+    }
+    /// What the four runs of each unit of a panel are scaled with: see [`add_unit`](Self::add_unit).
+    #[inline(always)]
+    fn factors<F: Format256>(scales: &Pairs<Self>) -> [[Self; 4]; 4] {
+        let Pairs([a, b, c, d, e, f, g, h]) = *scales;
+        if F::STRIDED {
+            [[a, b, c, d], [a, b, c, d], [e, f, g, h], [e, f, g, h]]
+        } else {
+            [[a, b, a, b], [c, d, c, d], [e, f, e, f], [g, h, g, h]]
+        }
+    }
+    /// Adds the products of a unit's four runs, or, if it [lowers](Self::LOWERS), of four that are neighbours, with `C`
+    /// planes from `place` on, if vectors have `N` planes.
+    #[inline(always)]
+    fn add_unit<F: Format256, const N: usize, const C: usize>(
+        products: &mut [Self; C],
+        runs: &[Run<Self>; 4],
+        factors: &[Self; 4],
+        unit: usize,
+        place: Place<'_>,
+    ) {
+        superblocks::add_runs::<Self, F, N, C>(products, runs, factors, unit, place);
     }
 
     /// The integers as floats.

@@ -20,12 +20,15 @@ pub mod floats;
 pub(crate) mod lanes;
 #[cfg(all(feature = "vectors", target_arch = "aarch64"))]
 mod neon;
+#[cfg(all(feature = "vectors", target_arch = "x86_64"))]
+mod pairs;
 mod panels;
 pub mod portable;
 #[cfg(target_arch = "riscv64")]
 mod rvv;
 #[cfg(all(feature = "vectors", target_arch = "x86_64"))]
 mod sse41;
+mod superblocks;
 #[cfg(any(target_arch = "riscv64", test))]
 mod swar64;
 pub mod tiles;
@@ -249,7 +252,7 @@ macro_rules! isa {
                     out: &mut [f32],
                 ) {
                     // SAFETY: this function has the features.
-                    unsafe { panels::rows256::<$lanes, F>(weights, row_bytes, x, columns, out) }
+                    unsafe { $crate::simd::superblocks::rows256::<$lanes, F>(weights, row_bytes, x, columns, out) }
                 }
                 // SAFETY: the table is chosen for a CPU that has the features.
                 unsafe { run::<F>(weights, row_bytes, x, columns, out) }

@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::unpacked::{self, Dots};
-use crate::activations::Activations;
+use crate::activations::{Activations, Layout};
 use crate::quant::Format;
 
 /// Lanes in which products of floats are summed.
@@ -61,6 +61,7 @@ impl Dots<4> for Portable {
     type Element = i16;
     const WIDE: usize = 8;
     const NARROW: usize = 8;
+    const LAYOUT: Layout = Layout::Words;
 
     #[inline(always)]
     fn elements(x: &Activations) -> &[i16] {
@@ -68,7 +69,20 @@ impl Dots<4> for Portable {
     }
 
     #[inline(always)]
-    fn wide<const WORDS: usize>(weights: [&[u64; WORDS]; 4], x: &[i16]) -> [i32; 4] {
+    fn bytes(weights: [&[u8; 32]; 4], x: &[i16], start: i32) -> [i32; 4] {
+        weights.map(|weights| {
+            let mut lanes = [0; 8];
+            for (w, q) in weights.as_chunks::<8>().0.iter().zip(x.as_chunks::<8>().0) {
+                for i in 0..8 {
+                    lanes[i] += i32::from(w[i] as i8) * i32::from(q[i]);
+                }
+            }
+            start.wrapping_add(lanes.iter().sum())
+        })
+    }
+
+    #[inline(always)]
+    fn wide(weights: [&[u64; 2]; 4], x: &[i16]) -> [i32; 4] {
         weights.map(|weights| {
             let mut lanes = [0; 8];
             for (w, q) in weights.iter().zip(x.as_chunks::<8>().0) {

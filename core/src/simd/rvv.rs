@@ -11,7 +11,7 @@ use crate::quant::FORMATS;
 pub(super) static KERNELS: Kernels = Kernels {
     name: "rvv",
     needs: &[Feature::Vector],
-    layout: Layout::Words,
+    layout: <Rvv as Dots<4>>::LAYOUT,
     rows: &[unpacked::rows::<Rvv, 4>; FORMATS.len()],
     floats: &floats::PORTABLE,
 };
@@ -21,7 +21,7 @@ struct Rvv;
 /// The instructions for one row after the integers have been loaded to v8: 16 or 32 bytes become words, are multiplied to
 /// double words and summed up from the zero in v4.
 macro_rules! row {
-    ($words:literal, $sums:literal, $weights:literal, $sum:literal) => {
+    ($words:literal, $sums:literal, $extend:literal, $weights:literal, $sum:literal) => {
         concat!(
             "vsetvli zero, {len}, e16, ",
             $words,
@@ -29,7 +29,8 @@ macro_rules! row {
             "vle8.v v2, ({",
             $weights,
             "})\n",
-            "vzext.vf2 v12, v2\n",
+            $extend,
+            " v12, v2\n",
             "vwmul.vv v16, v12, v8\n",
             "vsetvli zero, {len}, e32, ",
             $sums,
@@ -44,8 +45,8 @@ macro_rules! row {
 
 /// Four rows of `len` bytes, 16 or 32, times as many integers.
 macro_rules! rows {
-    ($words:literal, $sums:literal, $len:expr, $weights:expr, $x:expr) => {{
-        let [a, b, c, d]: [*const u64; 4] = $weights;
+    ($words:literal, $sums:literal, $extend:literal, $len:expr, $weights:expr, $x:expr) => {{
+        let [a, b, c, d]: [*const u8; 4] = $weights;
         let [p, q, r, s]: [i32; 4];
         // SAFETY: the kernels are chosen for a CPU that has the instructions, whose registers hold at least 16 bytes, so that
         // groups of 1, 2 and 4, or of 2, 4 and 8, hold 16 or 32 elements of 1, 2 and 4 bytes; `len` bytes and twice as many can
@@ -58,10 +59,10 @@ macro_rules! rows {
                 "vmv.s.x v4, zero",
                 concat!("vsetvli zero, {len}, e16, ", $words, ", ta, ma"),
                 "vle16.v v8, ({x})",
-                row!($words, $sums, "a", "p"),
-                row!($words, $sums, "b", "q"),
-                row!($words, $sums, "c", "r"),
-                row!($words, $sums, "d", "s"),
+                row!($words, $sums, $extend, "a", "p"),
+                row!($words, $sums, $extend, "b", "q"),
+                row!($words, $sums, $extend, "c", "r"),
+                row!($words, $sums, $extend, "d", "s"),
                 ".option pop",
                 len = in(reg) $len, x = in(reg) $x, a = in(reg) a, b = in(reg) b, c = in(reg) c, d = in(reg) d,
                 p = out(reg) p, q = out(reg) q, r = out(reg) r, s = out(reg) s,
@@ -79,6 +80,7 @@ impl Dots<4> for Rvv {
     type Element = i16;
     const WIDE: usize = 8;
     const NARROW: usize = 8;
+    const LAYOUT: Layout = Layout::Words;
 
     #[inline(always)]
     fn elements(x: &Activations) -> &[i16] {
@@ -87,16 +89,17 @@ impl Dots<4> for Rvv {
 
     /// The products have 23 bits, so sums of 32 fit.
     #[inline(always)]
-    fn wide<const WORDS: usize>(weights: [&[u64; WORDS]; 4], x: &[i16]) -> [i32; 4] {
-        if x.len() < 8 * WORDS {
-            return [0; 4];
-        }
+    fn bytes(weights: [&[u8; 32]; 4], x: &[i16], start: i32) -> [i32; 4] {
+        let Some(x) = x.first_chunk::<32>() else { return [0; 4] };
         let weights = weights.map(|weights| weights.as_ptr());
-        match WORDS {
-            2 => rows!("m2", "m4", 16, weights, x.as_ptr()),
-            4 => rows!("m4", "m8", 32, weights, x.as_ptr()),
-            _ => [0; 4],
-        }
+        rows!("m4", "m8", "vsext.vf2", 32, weights, x.as_ptr()).map(|sum| start.wrapping_add(sum))
+    }
+
+    #[inline(always)]
+    fn wide(weights: [&[u64; 2]; 4], x: &[i16]) -> [i32; 4] {
+        let Some(x) = x.first_chunk::<16>() else { return [0; 4] };
+        let weights = weights.map(|weights| weights.as_ptr().cast());
+        rows!("m2", "m4", "vzext.vf2", 16, weights, x.as_ptr())
     }
 
     #[inline(always)]

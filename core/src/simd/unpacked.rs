@@ -9,8 +9,9 @@ use core::ops::Range;
 
 use super::TILE_ROWS;
 use super::portable::row_float;
-use crate::activations::Activations;
-use crate::quant::{Format, Integers, Panel, Unpack};
+use super::words::{Blocks, as_bytes, words};
+use crate::activations::{Activations, Layout};
+use crate::quant::{Format, Integers, Packing, Panel, Unpack};
 
 /// What the loops ask of an instruction set. It takes `ROWS` rows at once, so that activations are loaded once for them.
 pub(crate) trait Dots<const ROWS: usize> {
@@ -20,12 +21,27 @@ pub(crate) trait Dots<const ROWS: usize> {
     const WIDE: usize;
     /// How many elements hold eight integers of 7 bits.
     const NARROW: usize;
+    /// How the integers lie in memory.
+    const LAYOUT: Layout;
+    /// What [`bytes`](Self::bytes) adds to each weight.
+    const RAISED: i32 = 0;
+    /// Whether there is [`nibbles`](Self::nibbles).
+    const NIBBLES: bool = false;
 
     /// All elements of all vectors.
     fn elements(x: &Activations) -> &[Self::Element];
 
-    /// The dot products of 8·`WORDS` weights of each row, bytes without sign, with as many integers of 15 bits.
-    fn wide<const WORDS: usize>(weights: [&[u64; WORDS]; ROWS], x: &[Self::Element]) -> [i32; ROWS];
+    /// `start` + the dot products of 32 bytes with sign of each row, with integers of 15 bits, of which `x` has all arrangements, or
+    /// only the first one if the bytes begin a word. Their addresses are equal modulo eight.
+    fn bytes(weights: [&[u8; 32]; ROWS], x: &[Self::Element], start: i32) -> [i32; ROWS];
+
+    /// The same of the nibbles of 16 bytes: first the low ones.
+    fn nibbles(_weights: [&[u8; 16]; ROWS], _x: &[Self::Element], start: i32) -> [i32; ROWS] {
+        [start; ROWS]
+    }
+
+    /// The dot products of 16 weights of each row, bytes without sign, with as many integers of 15 bits.
+    fn wide(weights: [&[u64; 2]; ROWS], x: &[Self::Element]) -> [i32; ROWS];
 
     /// The dot products of 16 weights of each row, bytes up to `largest`, with 16 integers of 7 bits.
     fn narrow(weights: [&[u64; 2]; ROWS], largest: u8, x: &[Self::Element]) -> [i32; ROWS];
@@ -45,56 +61,58 @@ pub(crate) fn rows<D: Dots<ROWS>, const ROWS: usize>(
     columns: Range<usize>,
     out: &mut [f32],
 ) {
-    let rows = Rows { weights, row_bytes, count: (weights.len() / row_bytes).min(TILE_ROWS) };
+    let count = (weights.len() / row_bytes).min(TILE_ROWS);
+    let rows = Rows { weights, row_bytes, count, step: count.div_ceil(ROWS) };
     for (out, first) in out.chunks_mut(GROUP * TILE_ROWS).zip(columns.clone().step_by(GROUP)) {
         let columns = first..columns.end.min(first + GROUP);
-        let mut place = Place { row: 0, out };
-        while place.row < rows.count {
-            let mut results = [[0.0; ROWS]; GROUP];
-            let results = &mut results[..columns.len()];
-            let count = match format.unpack {
-                Unpack::Float(unpack) => {
-                    let mut one = [0.0; GROUP];
-                    let one = &mut one[..columns.len()];
-                    row_float(unpack, format.block_bytes, rows.get(place.row), x, columns.clone(), one);
-                    results.iter_mut().zip(one).for_each(|(result, x)| result[0] = *x);
-                    1
+        match format.unpack {
+            Unpack::Float(unpack) => {
+                for row in 0..count {
+                    let mut results = [0.0; GROUP];
+                    let results = &mut results[..columns.len()];
+                    row_float(unpack, format.block_bytes, rows.get(row), x, columns.clone(), results);
+                    for (out, result) in out.as_chunks_mut::<TILE_ROWS>().0.iter_mut().zip(results) {
+                        out[row] = *result;
+                    }
                 }
-                Unpack::Block32(integers) => {
-                    let block = format.block_bytes;
-                    rows32::<D, ROWS>(
-                        &integers,
-                        block,
-                        &rows.some(place.row),
-                        x,
-                        columns.clone(),
-                        results,
-                    );
-                    ROWS
+            }
+            Unpack::Block32(integers) => {
+                for first in 0..rows.step {
+                    let mut results = [[0.0; ROWS]; GROUP];
+                    let results = &mut results[..columns.len()];
+                    let some = rows.some(first);
+                    rows32::<D, ROWS>(&integers, format.block_bytes, &some, x, columns.clone(), results);
+                    rows.put(first, results, out);
                 }
-                Unpack::Block256(integers) => {
-                    let block = format.block_bytes;
+            }
+            Unpack::Block256(integers) => {
+                for first in 0..rows.step {
+                    let mut results = [[0.0; ROWS]; GROUP];
+                    let results = &mut results[..columns.len()];
+                    let some = rows.some(first);
                     rows256::<D, ROWS>(
                         &integers,
-                        block,
-                        &rows.some(place.row),
+                        format.block_bytes,
+                        &some,
                         x,
                         columns.clone(),
                         results,
                     );
-                    ROWS
+                    rows.put(first, results, out);
                 }
-            };
-            place.put(results, count.min(rows.count - place.row));
+            }
         }
     }
 }
 
-/// The rows of a tile.
+/// The rows of a tile. Those that are multiplied together are not neighbours: with four rows between them, blocks of an even
+/// number of bytes begin at like places in a word.
 struct Rows<'w> {
     weights: &'w [u8],
     row_bytes: usize,
     count: usize,
+    /// From each row to the next one of those that are multiplied together.
+    step: usize,
 }
 
 impl<'w> Rows<'w> {
@@ -103,26 +121,19 @@ impl<'w> Rows<'w> {
         self.weights.get(start..start + self.row_bytes).unwrap_or_default()
     }
 
-    /// Neighbouring rows; the last one stands for those that there are not.
+    /// Rows to be multiplied together; the last one stands for those that there are not.
     fn some<const ROWS: usize>(&self, first: usize) -> [&'w [u8]; ROWS] {
-        array::from_fn(|r| self.get(first + r))
+        array::from_fn(|r| self.get(first + r * self.step))
     }
-}
 
-/// Where the next results go.
-struct Place<'o> {
-    row: usize,
-    out: &'o mut [f32],
-}
-
-impl Place<'_> {
-    fn put<const ROWS: usize>(&mut self, results: &[[f32; ROWS]], count: usize) {
-        for (out, results) in self.out.as_chunks_mut::<TILE_ROWS>().0.iter_mut().zip(results) {
-            for (out, result) in out[self.row..self.row + count].iter_mut().zip(results) {
+    /// Writes the results of [`some`](Self::some) rows.
+    fn put<const ROWS: usize>(&self, first: usize, results: &[[f32; ROWS]], out: &mut [f32]) {
+        for (out, results) in out.as_chunks_mut::<TILE_ROWS>().0.iter_mut().zip(results) {
+            for (out, result) in out[..self.count].iter_mut().skip(first).step_by(self.step).zip(results)
+            {
                 *out = *result;
             }
         }
-        self.row += count;
     }
 }
 
@@ -136,7 +147,38 @@ fn vector<D: Dots<ROWS>, const ROWS: usize>(x: &Activations, token: usize) -> (&
     (D::elements(x).get(start..start + len).unwrap_or_default(), wide)
 }
 
-/// Rows of blocks of 32. For each block: t = scale·Σwx (+ min·Σx), then sum += x_scale·t, block after block.
+/// Blocks of 32 of one vector.
+struct Vector32<'x, E> {
+    /// The integers, and how many elements there are for a block.
+    elements: &'x [E],
+    size: usize,
+    scales: &'x [f32],
+    sums: &'x [i32],
+}
+
+impl<'x, E> Vector32<'x, E> {
+    fn new<D: Dots<ROWS, Element = E>, const ROWS: usize>(x: &'x Activations, token: usize) -> Self {
+        let size = 4 * D::WIDE * x.turns();
+        let len = x.len() / 32 * size;
+        let elements = D::elements(x).get(token * len..(token + 1) * len).unwrap_or_default();
+        let (scales, sums) = x.blocks32(token);
+        Vector32 { elements, size, scales, sums }
+    }
+
+    fn from(&self, block: usize) -> Self {
+        Vector32 {
+            elements: self.elements.get(block * self.size..).unwrap_or_default(),
+            size: self.size,
+            scales: self.scales.get(block..).unwrap_or_default(),
+            sums: self.sums.get(block..).unwrap_or_default(),
+        }
+    }
+}
+
+/// Blocks of 32 as bytes: a word of halves, scale and minimum, then the integers.
+type Plain = [u64; 5];
+
+/// Rows of blocks of 32: from where they lie, or unpacked eight blocks at a time.
 #[inline(always)]
 fn rows32<D: Dots<ROWS>, const ROWS: usize>(
     integers: &Integers,
@@ -146,32 +188,115 @@ fn rows32<D: Dots<ROWS>, const ROWS: usize>(
     columns: Range<usize>,
     sums: &mut [[f32; ROWS]],
 ) {
-    let mut panels: [Panel; ROWS] = array::from_fn(|_| Panel::default());
-    let zero = i32::from(integers.zero);
-    let blocks = x.len() / 32;
-    for first in (0..blocks).step_by(8) {
-        let count = (blocks - first).min(8);
-        for (panel, row) in panels.iter_mut().zip(rows) {
-            let bytes = row.get(first * block_bytes..(first + count) * block_bytes);
-            (integers.unpack)(bytes.unwrap_or_default(), panel);
-        }
-        for (column, sums) in columns.clone().zip(sums.iter_mut()) {
-            let (elements, _) = vector::<D, ROWS>(x, column);
-            let (scales, x_sums) = x.blocks32(column);
-            let x = elements.chunks_exact(4 * D::WIDE).zip(scales).zip(x_sums).skip(first).take(count);
-            for (b, ((x, x_scale), x_sum)) in x.enumerate() {
-                let w: [&[u64; 4]; ROWS] = array::from_fn(|r| &panels[r].q.as_chunks::<4>().0[b]);
-                let dots = D::wide(w, x);
-                for r in 0..ROWS {
-                    let mut t = panels[r].scale[b] * (dots[r] - zero * x_sum) as f32;
-                    if integers.has_min {
-                        t += panels[r].min[b] * *x_sum as f32;
-                    }
-                    sums[r] += x_scale * t;
-                }
+    if x.turns() == D::LAYOUT.turns() {
+        let done = match integers.packing {
+            Packing::Bytes => {
+                in_place::<D, ROWS, 32>(integers, block_bytes, rows, x, columns.clone(), sums)
             }
+            Packing::Nibbles if D::NIBBLES => {
+                in_place::<D, ROWS, 16>(integers, block_bytes, rows, x, columns.clone(), sums)
+            }
+            _ => false,
+        };
+        if done {
+            return;
         }
     }
+    let mut panel = Panel::default();
+    let mut plain = [[Plain::default(); 8]; ROWS];
+    for first in (0..x.len() / 32).step_by(8) {
+        for (plain, row) in plain.iter_mut().zip(rows) {
+            let bytes = row.chunks(8 * block_bytes).nth(first / 8).unwrap_or_default();
+            (integers.unpack)(bytes, &mut panel);
+            let blocks =
+                plain.iter_mut().zip(bytes.chunks_exact(block_bytes)).zip(panel.q.as_chunks::<4>().0);
+            for ((plain, block), q) in blocks {
+                *plain = [
+                    words::<1>(block)[0].to_le(),
+                    q[0].to_le(),
+                    q[1].to_le(),
+                    q[2].to_le(),
+                    q[3].to_le(),
+                ];
+            }
+        }
+        let count = (x.len() / 32 - first).min(8);
+        let plain = plain.each_ref().map(|plain| as_bytes(plain[..count].as_flattened()));
+        let Some(blocks) = Blocks::new(&plain, size_of::<Plain>()) else { return };
+        for (column, sums) in columns.clone().zip(sums.iter_mut()) {
+            let x = Vector32::new::<D, ROWS>(x, column).from(first);
+            blocks32::<D, ROWS, 32>(blocks, integers, &x, sums);
+        }
+    }
+}
+
+/// Multiplies blocks of `N` bytes from where they lie, if they lie well.
+fn in_place<D: Dots<ROWS>, const ROWS: usize, const N: usize>(
+    integers: &Integers,
+    block_bytes: usize,
+    rows: &[&[u8]; ROWS],
+    x: &Activations,
+    columns: Range<usize>,
+    sums: &mut [[f32; ROWS]],
+) -> bool {
+    let Some(blocks) = Blocks::new(rows, block_bytes) else { return false };
+    for (column, sums) in columns.zip(sums) {
+        blocks32::<D, ROWS, N>(blocks, integers, &Vector32::new::<D, ROWS>(x, column), sums);
+    }
+    true
+}
+
+/// Adds the products of blocks of 32, whose integers are 32 bytes or 16 of nibbles. For each block: t = scale·Σwx (+ min·Σx), then
+/// sum += x_scale·t, block after block.
+#[inline(never)]
+fn blocks32<D: Dots<ROWS>, const ROWS: usize, const N: usize>(
+    mut blocks: Blocks<'_, ROWS, N>,
+    integers: &Integers,
+    x: &Vector32<'_, D::Element>,
+    sums: &mut [f32; ROWS],
+) {
+    let zero = i32::from(integers.zero) + if N == 32 { D::RAISED } else { 0 };
+    let has_min = integers.has_min;
+    let mut totals = *sums;
+    let count = blocks.left().min(x.scales.len());
+    let x = x.elements.chunks_exact(x.size).zip(x.scales[..count].iter().zip(x.sums));
+    for (x, (x_scale, x_sum)) in x {
+        let Some(block) = blocks.next() else { break };
+        let start = zero.wrapping_mul(-x_sum);
+        let weights = block.last();
+        let dots = if N == 32 {
+            D::bytes(weights.map(of_length), x, start)
+        } else {
+            D::nibbles(weights.map(of_length), x, start)
+        };
+        let scales = block.halves::<0>();
+        let mut ts: [f32; ROWS] = array::from_fn(|r| half(scales[r]) * dots[r] as f32);
+        if has_min {
+            let (mins, x_sum) = (block.halves::<1>(), *x_sum as f32);
+            ts = array::from_fn(|r| ts[r] + half(mins[r]) * x_sum);
+        }
+        totals = array::from_fn(|r| totals[r] + x_scale * ts[r]);
+    }
+    *sums = totals;
+}
+
+/// Bytes whose number the compiler knows.
+#[inline(always)]
+fn of_length<const A: usize, const B: usize>(bytes: &[u8; A]) -> &[u8; B] {
+    bytes.first_chunk().unwrap_or(&[0; B])
+}
+
+/// The value of a half-precision float's bits, in the fewest instructions when it is finite.
+#[inline(always)]
+fn half(bits: i32) -> f32 {
+    const SCALE: f32 = f32::from_bits((127 + 112) << 23);
+    const EXPONENT: u32 = 0x1F << 23;
+    // The copies of the sign go, but for the first.
+    let spread = (bits << 13) as u32 & 0x8FFF_E000;
+    if spread & EXPONENT == EXPONENT {
+        return f32::from_bits(spread | 0x7F80_0000);
+    }
+    f32::from_bits(spread) * SCALE
 }
 
 /// Rows of superblocks of 256. For each superblock, in integers: s = Σ scales·steps·Σwx and m = Σ mins·steps·Σx; then

@@ -499,26 +499,14 @@ fn a_large_vocabulary_loads_in_one_pass() {
             header.string("tokenizer.ggml.model", b"gpt2").string("tokenizer.ggml.pre", b"qwen2");
         header.strings("tokenizer.ggml.merges", &merges).file()
     };
-    // The shortest of some runs, since tests run side by side.
-    let load_ms = |bytes: &[u8], size: usize| {
-        let run = |_| {
-            let start = std::time::Instant::now();
-            let gguf = Gguf::parse(bytes, bytes.len() as u64).unwrap();
-            let tokenizer = Tokenizer::new(&gguf).unwrap();
-            let elapsed = start.elapsed().as_secs_f64() * 1e3;
-            for token in (0..size as u32).step_by(997) {
-                let text = tokenizer.text(token).unwrap();
-                assert_eq!(tokenizer.find(text), Some(token), "{:?}", std::str::from_utf8(text));
-            }
-            elapsed
-        };
-        (0..5).map(run).fold(f64::INFINITY, f64::min)
-    };
     for bpe in [false, true] {
-        let large = load_ms(&file(bpe, SIZE), SIZE);
-        let small = load_ms(&file(bpe, SIZE / 16), SIZE / 16);
-        std::println!("{SIZE} tokens, merges {bpe}: {large:.1} ms; a sixteenth of them: {small:.2} ms");
-        // Caches make larger tables slower, but no step may grow faster than the vocabulary.
-        assert!(large < 120.0 * small.max(0.1), "{large} {small}");
+        let bytes = file(bpe, SIZE);
+        let gguf = Gguf::parse(&bytes, bytes.len() as u64).unwrap();
+        // A step that grew faster than the vocabulary would take minutes here.
+        let tokenizer = Tokenizer::new(&gguf).unwrap();
+        for token in (0..SIZE as u32).step_by(997) {
+            let text = tokenizer.text(token).unwrap();
+            assert_eq!(tokenizer.find(text), Some(token), "{:?}", std::str::from_utf8(text));
+        }
     }
 }

@@ -11,6 +11,7 @@
 #![allow(unsafe_code)]
 
 mod blocks;
+mod codes;
 #[cfg(all(feature = "vectors", target_arch = "aarch64"))]
 pub(super) mod neon;
 mod planes;
@@ -19,7 +20,7 @@ pub(super) mod x86;
 
 use super::portable::{LANES, half_to_f32, sum_lanes};
 use crate::activations::Part;
-use crate::kv::{BLOCK, Rows};
+use crate::kv::{BLOCK, Codes, Rows};
 use crate::ops::exp;
 
 /// Most queries that [`Floats::scores`] and [`Floats::accumulate`] take.
@@ -44,6 +45,12 @@ pub struct Floats {
     pub to_half: fn(x: &[f32], bits: &mut [u16]),
     /// The values of half-precision floats, exactly.
     pub to_single: fn(bits: &[u16], x: &mut [f32]),
+    /// Rounds to codes with a scale for each [`GROUP`](crate::kv::GROUP); as many elements as are there.
+    pub to_codes: fn(x: &[f32], codes: &mut [i8], scales: &mut [u16]),
+    /// The values of a block of keys' codes; `next` is what is read after them. As much as there is room for.
+    pub keys_to_single: fn(keys: Codes<'_>, next: Codes<'_>, x: &mut [f32]),
+    /// The values of a block of values' codes; `next` is what is read after them. As much as there is room for.
+    pub values_to_single: fn(values: Codes<'_>, next: Codes<'_>, x: &mut [f32]),
     /// (query · key) · scale for up to [`QUERIES`] queries and the first `count` keys of a block, or a few more; the
     /// products are summed in 16 lanes. `keys` are `[element][position]`. Queries of another length than the keys' get no
     /// score. `next` is what is read after the keys.
@@ -81,6 +88,8 @@ trait Register: Copy {
     const QUERIES: usize;
     /// Registers of an output that are summed together for each of [`QUERIES`] queries: as many as the CPU holds.
     const SUMS: usize;
+    /// Whether the matrix products of this instruction set take the sums of integers in all forms.
+    const WORDS: bool = false;
 
     /// Reads.
     ///
@@ -322,6 +331,17 @@ macro_rules! table {
             ),
             to_half: entry!([$($features)?] to_half::<$register>, x: &[f32], bits: &mut [u16]),
             to_single: entry!([$($features)?] to_single::<$register>, bits: &[u16], x: &mut [f32]),
+            to_codes: entry!(
+                [$($features)?] codes::to_codes::<$register>, x: &[f32], codes: &mut [i8], scales: &mut [u16]
+            ),
+            keys_to_single: entry!(
+                [$($features)?] codes::keys_to_single::<$register>, keys: Codes<'_>, next: Codes<'_>,
+                x: &mut [f32]
+            ),
+            values_to_single: entry!(
+                [$($features)?] codes::values_to_single::<$register>, values: Codes<'_>, next: Codes<'_>,
+                x: &mut [f32]
+            ),
             scores: entry!(
                 [$($features)?] blocks::scores::<$register>, queries: &[&[f32]], keys: Rows<'_>,
                 next: Rows<'_>, count: usize, scale: f32, scores: &mut [[f32; BLOCK]; QUERIES]

@@ -38,6 +38,7 @@ fn fill32<R: Register>(part: &mut Part<'_>) {
 fn fill256<R: Register, const N: usize>(part: &mut Part<'_>) {
     let len = part.scales.len();
     assert!(part.bytes.len() >= N * 256 * len && part.sums16.len() >= N * len);
+    assert!(part.sums32.len() >= N * len && part.starts.len() >= N * len);
     assert!(part.steps.len() >= len);
     let range = if N == 2 { WIDE } else { NARROW };
     if len == 0 {
@@ -72,7 +73,16 @@ fn fill256<R: Register, const N: usize>(part: &mut Part<'_>) {
         for (n, sums) in part.sums16[i * N..][..N].iter_mut().enumerate() {
             for (g, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: as above; `n` is below `N` and `g` below 16.
-                *sum = unsafe { steps[g / 2] * R::sum_bytes(bytes.add(n * 256 + g * 16)) };
+                *sum = unsafe { R::sum_bytes(bytes.add(n * 256 + g * 16)) };
+            }
+            if R::WORDS {
+                part.starts[i * N + n] = sums.map(|sum| -32 * i32::from(sum));
+            }
+            for (g, sum) in sums.iter_mut().enumerate() {
+                *sum *= steps[g / 2];
+            }
+            if R::WORDS {
+                part.sums32[i * N + n] = sums32(sums);
             }
         }
         for (out, step) in part.steps[i].iter_mut().zip(steps) {
@@ -80,6 +90,20 @@ fn fill256<R: Register, const N: usize>(part: &mut Part<'_>) {
         }
         part.scales[i] = scale;
     }
+}
+
+/// Sums of pairs; the first is the least word if one does not fit.
+#[inline(always)]
+fn sums32(sums: &[i16; 16]) -> [i16; 8] {
+    let (mut all, mut most) = ([0; 8], 0);
+    for (sum, &[a, b]) in all.iter_mut().zip(sums.as_chunks::<2>().0) {
+        *sum = a.saturating_add(b);
+        most = most.max(sum.saturating_abs());
+    }
+    if most == i16::MAX {
+        all[0] = i16::MIN;
+    }
+    all
 }
 
 /// Asks memory for a block.
@@ -92,7 +116,7 @@ fn fetch<R: Register>(block: &[f32; 256]) {
 
 /// The largest magnitude; what is no number does not count.
 #[inline(always)]
-fn magnitude<R: Register>(block: &[f32; 32]) -> f32 {
+pub(super) fn magnitude<R: Register>(block: &[f32; 32]) -> f32 {
     let (mut most, mut least) = (R::splat(0.0), R::splat(0.0));
     let mut i = 0;
     while i < 32 {
@@ -118,7 +142,7 @@ fn scaled<R: Register>(x: R, factor: f32, range: f32) -> R {
 ///
 /// 32 bytes can be written.
 #[inline(always)]
-unsafe fn store_narrow<R: Register>(part: &[f32; 32], factor: f32, to: *mut i8) {
+pub(super) unsafe fn store_narrow<R: Register>(part: &[f32; 32], factor: f32, to: *mut i8) {
     let mut i = 0;
     while i < 32 {
         // SAFETY: LEN divides 32; the caller's promise.

@@ -104,6 +104,7 @@ impl Register for Zmm {
     const LEN: usize = 16;
     const QUERIES: usize = 4;
     const SUMS: usize = 4;
+    const WORDS: bool = true;
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
