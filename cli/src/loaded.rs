@@ -1,5 +1,6 @@
 //! A model opened for a command, and sessions on it.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use picolm_core::error::Error;
@@ -114,7 +115,7 @@ impl<'f, H: Host> Loaded<'f, H> {
                     plan.map(|plan| (plan.schedule, plan.limits)).unwrap_or_default();
                 let source =
                     PagedSource::scheduled(queue, schedule).map_err(|error| self.fail(error))?;
-                (Weights::Paged(source), limits)
+                (Weights::Paged(Box::new(source)), limits)
             }
         };
         Session::new(&self.model, source, platform, limits).map_err(|error| self.fail(error))

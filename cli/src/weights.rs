@@ -1,6 +1,7 @@
 //! Where a model's weights come from: a mapping where the file fits into memory, else parts that are read in time.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use picolm_core::gguf;
@@ -71,7 +72,7 @@ impl<H: Host> ModelFile<H> {
             ModelFile::Mapped(file) => Ok(Weights::Slice(SliceSource::new(file.as_ref()))),
             ModelFile::Paged { disk, .. } => {
                 let queue = disk.queue().map_err(|error| Failure::file(path, error))?;
-                Ok(Weights::Paged(PagedSource::new(queue, WINDOW)))
+                Ok(Weights::Paged(Box::new(PagedSource::new(queue, WINDOW))))
             }
         }
     }
@@ -84,7 +85,7 @@ pub(crate) enum Weights<'f, H: Host> {
     /// Mapped.
     Mapped(Ahead<'f, H::File>),
     /// Read in time.
-    Paged(PagedSource<<H::Disk as Disk>::Queue>),
+    Paged(Box<PagedSource<<H::Disk as Disk>::Queue>>),
 }
 
 /// Calls the same function of each.

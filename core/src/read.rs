@@ -163,15 +163,35 @@ impl Buffer {
     /// [`SourceError::Shortened`] if the file ends before the span does, [`SourceError::OutOfMemory`] if the span does not fit,
     /// and what the file reports.
     pub fn fill<R: ReadAt + ?Sized>(&mut self, file: &mut R, span: Span) -> Result<(), SourceError> {
+        let (offset, memory) = self.room(span)?;
+        let read = file.read_at(offset, memory)?;
+        self.filled(span, read)
+    }
+
+    /// Where in the file a read begins that brings a span, and the memory for it, both aligned to [`ALIGN`]. The buffer is
+    /// empty until [`filled`](Self::filled).
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::OutOfMemory`] if the span does not fit.
+    pub fn room(&mut self, span: Span) -> Result<(u64, &mut [u8]), SourceError> {
         let before = (span.offset % ALIGN as u64) as usize;
         let len = before.saturating_add(span.len).next_multiple_of(ALIGN);
         self.len = 0;
         let memory = self.base.checked_add(len).and_then(|end| self.memory.get_mut(self.base..end));
-        let memory = memory.ok_or(SourceError::OutOfMemory { bytes: len })?;
-        let offset = span.offset - before as u64;
-        let read = file.read_at(offset, memory)?;
+        Ok((span.offset - before as u64, memory.ok_or(SourceError::OutOfMemory { bytes: len })?))
+    }
+
+    /// Lends a span, of which so many bytes have been read to the start of its [`room`](Self::room).
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Shortened`] if that is less than the span needs.
+    pub fn filled(&mut self, span: Span, read: usize) -> Result<(), SourceError> {
+        let before = (span.offset % ALIGN as u64) as usize;
         if read < before + span.len {
-            return Err(SourceError::Shortened { offset: offset + read as u64 });
+            let offset = span.offset - before as u64 + read as u64;
+            return Err(SourceError::Shortened { offset });
         }
         (self.start, self.len) = (self.base + before, span.len);
         Ok(())

@@ -42,7 +42,7 @@ mod threads;
 pub use alloc::Allocator;
 pub use clock::{MonotonicClock, unix_time_s};
 pub use cores::{ReadFile, count_cores, usable_cores, usable_cpus};
-pub use disk::Disk;
+pub use disk::{Disk, DiskQueue};
 pub use error::Error;
 pub use file::{File, exists, remove, rename};
 pub use mapping::{Advice, Mapping};

@@ -98,7 +98,7 @@ fn set_action(signal: u32, what: Action) {
     let action = &raw const action as usize;
     // SAFETY: the kernel reads one `kernel_sigaction`; the handlers are fit for any moment. The call
     // cannot fail for these signals.
-    unsafe { syscall(__NR_rt_sigaction, [signal as usize, action, 0, mask_bytes]) };
+    unsafe { syscall(__NR_rt_sigaction, [signal as usize, action, 0, mask_bytes, 0]) };
 }
 
 /// Where a handler returns to: `rt_sigreturn`, which finds its frame at the stack pointer.

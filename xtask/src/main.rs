@@ -9,6 +9,7 @@ mod instructions;
 mod llama_cpp;
 mod models;
 mod oracle;
+mod pressure;
 mod raw;
 mod run;
 mod sizes;
@@ -74,6 +75,12 @@ const CHORES: &[Chore] = &[
         arguments: "[--quick] [--model FILE]",
         about: "measure speed and memory beside llama.cpp's (maintainers)",
         run: compare::run,
+    },
+    Chore {
+        name: "pressure",
+        arguments: "[--model FILE]",
+        about: "measure what is held and read where memory is short, beside llama.cpp's (maintainers, root)",
+        run: pressure::run,
     },
     Chore {
         name: "instructions",

@@ -11,7 +11,6 @@ use core::ops::Range;
 use embedded_io::{Read, Write};
 use picolm_cli::host::{Disk, File, Host, IoError, Stream};
 use picolm_core::platform::{Clock, CpuFeatures, SingleThread, Threads};
-use picolm_core::read::InTurn;
 use picolm_platform_linux_raw as raw;
 
 raw::entry!(main);
@@ -50,10 +49,10 @@ impl File for Mapped {
 struct RawDisk(raw::Disk);
 
 impl Disk for RawDisk {
-    type Queue = InTurn<raw::Disk>;
+    type Queue = raw::DiskQueue;
 
-    fn queue(&self) -> Result<InTurn<raw::Disk>, IoError> {
-        Ok(InTurn::new(self.0.clone()))
+    fn queue(&self) -> Result<raw::DiskQueue, IoError> {
+        Ok(raw::DiskQueue::new(self.0.clone()))
     }
 }
 
@@ -91,7 +90,8 @@ impl Host for RawHost {
     }
 
     fn open_disk(&self, path: &[u8]) -> Result<RawDisk, IoError> {
-        raw::Disk::new(open(path)?).map(RawDisk).map_err(describe)
+        open(path)?;
+        raw::Disk::open(path).map(RawDisk).map_err(describe)
     }
 
     fn system_file(&self, path: &[u8], buffer: &mut [u8]) -> usize {
