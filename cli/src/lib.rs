@@ -9,6 +9,8 @@ extern crate alloc;
 mod ahead;
 mod commands;
 mod decimal;
+#[cfg(feature = "std")]
+pub mod desktop;
 mod failure;
 pub mod host;
 mod json;

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use picolm_core::error::Error;
+use picolm_core::error::{Error, SessionError};
 use picolm_core::gguf::Gguf;
 use picolm_core::model::Model;
 use picolm_core::paged::PagedSource;
@@ -19,6 +19,10 @@ use crate::host::{Disk, Host};
 use crate::memory;
 use crate::options::Options;
 use crate::weights::{ModelFile, Weights};
+
+/// By what the bytes that a process holds may differ from run to run: where the system put the program, what it read of it.
+/// What is said to be the least has this room, so that the next run finds it enough.
+const SPREAD: u64 = 256 << 10;
 
 /// A model and where it came from.
 pub(crate) struct Loaded<'f, H: Host> {
@@ -68,7 +72,7 @@ impl<'f, H: Host> Loaded<'f, H> {
         let context = options.limits.context.unwrap_or(self.model.spec.context);
         if tokens.len() > context {
             let needed = tokens.len();
-            return Err(self.fail(picolm_core::error::SessionError::ContextFull { needed, context }));
+            return Err(self.fail(SessionError::ContextFull { needed, context }));
         }
         Ok(tokens)
     }
@@ -96,7 +100,13 @@ impl<'f, H: Host> Loaded<'f, H> {
     ) -> Result<Plan, Failure> {
         let held = memory::resident(host).unwrap_or(0);
         let budget = Budget { ram, held, threads: threads.count() };
-        Plan::new(&self.model, limits, budget).map_err(|error| self.fail(error))
+        match Plan::new(&self.model, limits, budget) {
+            Ok(plan) => Ok(Plan { least: plan.least + SPREAD, ..plan }),
+            Err(SessionError::Budget { ram, least }) => {
+                Err(self.fail(SessionError::Budget { ram, least: least + SPREAD }))
+            }
+            Err(error) => Err(self.fail(error)),
+        }
     }
 
     /// A session on the model.

@@ -429,11 +429,12 @@ impl fmt::Display for SessionError {
             }
             SessionError::OutOfMemory { bytes } => out_of_memory(f, bytes),
             SessionError::Budget { ram, least } => {
+                // As --ram takes it.
                 let kib = |bytes: u64| bytes.div_ceil(1024);
                 write!(
                     f,
-                    "{} KiB of memory are not enough: at least {} KiB are needed; \
-                     try a smaller context (-c), --kv q8_0 or a smaller model",
+                    "{}K of memory are not enough: at least {}K are needed; a smaller context (-c), --kv q8_0 \
+                     or a smaller model takes less",
                     kib(ram),
                     kib(least)
                 )

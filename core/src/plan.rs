@@ -62,6 +62,8 @@ const WINDOWS: usize = 4;
 const STACK: u64 = 128 << 10;
 /// What the system holds whatever the size: tables, stacks in the kernel, the file's pages of the program.
 const SYSTEM: u64 = 512 << 10;
+/// Each page of 4 KiB has an entry of 8 bytes in a table.
+const PAGES_TO_TABLES: u64 = 512;
 
 impl Plan {
     /// Plans a session on a model.
@@ -75,16 +77,17 @@ impl Plan {
         let context = limits.context.unwrap_or(spec.context).max(1);
         let kind = limits.kv.unwrap_or_else(|| model.default_kv_type());
         let cache = KvCache::new(kind, spec.layers, spec.kv_heads, spec.head_dim, context)?;
+        let kv = cache.full_bytes() as u64;
         let mut plan = Plan {
             ram: budget.ram,
             limits: Limits { context: Some(context), kv: Some(kind), ..limits },
             held: budget.held,
             stacks: STACK * budget.threads as u64,
-            kv: cache.full_bytes() as u64,
+            kv,
             work: 0,
             windows: 0,
             kept: 0,
-            system: SYSTEM,
+            system: SYSTEM + kv / PAGES_TO_TABLES,
             read_per_token: 0,
             least: 0,
             schedule: Schedule::default(),
@@ -127,14 +130,14 @@ impl Plan {
         self.limits.batch = batch;
         self.work = work(batch);
         let rest = rest - self.work.min(rest);
-        // Each page that stays has an entry of 8 bytes in a table.
-        let keep = rest - rest / 512;
+        let keep = rest - rest / PAGES_TO_TABLES;
         self.schedule = schedule(model, window, buffers, keep)?;
         let bytes = |stays: bool| {
             let parts = self.schedule.parts.iter().filter(move |part| part.stays == stays);
             parts.map(|part| part.span.len as u64).sum::<u64>()
         };
         (self.kept, self.read_per_token) = (bytes(true), bytes(false));
+        self.system += self.kept / PAGES_TO_TABLES;
         Ok(())
     }
 
@@ -148,7 +151,7 @@ impl Plan {
         [
             ("program and vocabulary", self.held),
             ("stacks", self.stacks),
-            ("system", self.system + (self.kept + self.kv) / 512),
+            ("system", self.system),
             ("keys and values", self.kv),
             ("work buffers", self.work),
             ("windows", self.windows),

@@ -321,7 +321,9 @@ pub(crate) fn work_bytes(model: &Model<'_>, cache: &KvCache, threads: usize, bat
     let longest = model.matrices().map(|matrix| matrix.columns).max().unwrap_or(0);
     let floats = Buffers::sizes(model).iter().sum::<usize>();
     let room = 4 * room(cache, threads, batch);
-    batch * (4 * floats + PREPARED * longest) + room + model.output.matrix.rows * (4 + CHOICE)
+    // All logits of a text are computed some rows at a time, and then no token is chosen.
+    let logits = model.output.matrix.rows * usize::max(4 + CHOICE, 4 * LOGIT_ROWS);
+    batch * (4 * floats + PREPARED * longest) + room + logits
 }
 
 /// Everything that a step of the forward pass needs besides its operands.

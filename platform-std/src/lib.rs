@@ -8,6 +8,8 @@ mod disk;
 mod lost;
 mod mapping;
 mod memory;
+#[cfg(unix)]
+mod out_of_memory;
 mod pool;
 
 pub use clock::MonotonicClock;
@@ -16,4 +18,6 @@ pub use cpu::cpu_features;
 pub use disk::{Disk, ReadThread};
 pub use mapping::Mapping;
 pub use memory::peak_rss_bytes;
+#[cfg(unix)]
+pub use out_of_memory::exit_when_out_of_memory;
 pub use pool::Pool;
