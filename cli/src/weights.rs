@@ -18,6 +18,8 @@ use crate::options::Options;
 const WINDOW: usize = 64 << 10;
 /// What a session may take besides the file, roughly: only to see whether both fit.
 const SESSION: u64 = 64 << 20;
+/// What a file that cannot be mapped may take where the system does not say how much there is.
+const UNKNOWN: u64 = 64 << 20;
 
 /// A model's file, opened.
 pub(crate) enum ModelFile<H: Host> {
@@ -31,22 +33,25 @@ impl<H: Host> ModelFile<H> {
     /// Opens the model: mapped, unless the options or the machine leave too little memory for that.
     pub(crate) fn open(host: &H, options: &Options<'_>) -> Result<Self, Failure> {
         let path = options.model;
-        let Some(ram) = options.ram else {
-            let file = host.open(path).map_err(|error| Failure::file(path, error))?;
-            let len = file.as_ref().len() as u64;
-            return match memory::available(host) {
-                Some(available) if available < len.saturating_add(SESSION) => {
+        if let Some(ram) = options.ram {
+            return Self::paged(host, path, ram);
+        }
+        let available = memory::available(host);
+        // Something is left for others.
+        let budget = available.map_or(UNKNOWN, |available| available - available / 16);
+        match host.open(path) {
+            Ok(file) => {
+                let needed = (file.as_ref().len() as u64).saturating_add(SESSION);
+                if available.is_some_and(|available| available < needed) {
                     drop(file);
-                    // Something is left for others.
-                    Self::paged(host, path, available - available / 16)
+                    return Self::paged(host, path, budget);
                 }
-                _ => {
-                    ahead::header(&file);
-                    Ok(ModelFile::Mapped(file))
-                }
-            };
-        };
-        Self::paged(host, path, ram)
+                ahead::header(&file);
+                Ok(ModelFile::Mapped(file))
+            }
+            // It may be larger than what can be addressed.
+            Err(error) => Self::paged(host, path, budget).map_err(|_| Failure::file(path, error)),
+        }
     }
 
     fn paged(host: &H, path: &[u8], ram: u64) -> Result<Self, Failure> {
@@ -55,6 +60,8 @@ impl<H: Host> ModelFile<H> {
         let mut source = PagedSource::new(queue, WINDOW);
         let header = gguf::read_header(&mut source).map_err(|error| Failure::engine(path, error))?;
         let len = source.len();
+        // No process holds more than half of what it can address.
+        let ram = ram.min(isize::MAX as u64);
         Ok(ModelFile::Paged { disk, header: header.into_owned(), len, ram })
     }
 

@@ -35,6 +35,25 @@ fn less_memory_changes_no_bit() {
 }
 
 #[test]
+fn files_larger_than_an_address_of_32_bits_are_read() {
+    const HOLE: u64 = 9 << 29;
+    let path = temporary("behind.gguf");
+    let fixture = picolm_fixtures::find("qwen2-Q4_K").unwrap();
+    fixture.write_behind(HOLE, &path).unwrap();
+    let logits = |model: &str, more: &[&str]| {
+        let output = run(&[&["logits", model, "--tokens", "5,6,7", "--hash"], more].concat());
+        assert!(output.status.success(), "{output:?}");
+        text(&output.stdout)
+    };
+    let path = path.to_str().unwrap();
+    let expected = logits(&model("qwen2-Q4_K"), &[]);
+    // With 32 bits, the first cannot be mapped.
+    assert_eq!(logits(path, &[]), expected);
+    assert_eq!(logits(path, &["--ram", "256M"]), expected);
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
 fn the_plan_adds_up() {
     let model = model("nano");
     let plan = &inspect(&model, "1G")["plan"];
