@@ -125,7 +125,7 @@ static OPTIONS: &[Spec] = &[
         |o, v| { o.limits.context = Some(number(v, 1, 1 << 26)?); Some(()) }),
     option(Some(b'j'), "threads", Some("N"), COMPUTE, "threads [physical cores that the process may use]",
         |o, v| { o.threads = Some(number(v, 1, 256)?); Some(()) }),
-    option(None, "ram", Some("SIZE"), COMPUTE, "hold no more memory than this (64M, 1G); the rest of the weights is read when needed",
+    option(None, "ram", Some("SIZE"), COMPUTE, "hold no more memory than this (64M, 1G); read the other weights in time",
         |o, v| { o.ram = Some(size(v)?); Some(()) }),
     option(None, "batch", Some("N"), COMPUTE, "tokens that go through the weights together [128]",
         |o, v| { o.limits.batch = number(v, 1, 4096)?; Some(()) }),

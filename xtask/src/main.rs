@@ -7,6 +7,7 @@ mod fixtures;
 mod hashes;
 mod instructions;
 mod llama_cpp;
+mod memory;
 mod models;
 mod oracle;
 mod pressure;
@@ -75,6 +76,12 @@ const CHORES: &[Chore] = &[
         arguments: "[--quick] [--model FILE]",
         about: "measure speed and memory beside llama.cpp's (maintainers)",
         run: compare::run,
+    },
+    Chore {
+        name: "memory",
+        arguments: "",
+        about: "plan the memory of small boards: the table and picture of docs/memory.md (maintainers)",
+        run: memory::run,
     },
     Chore {
         name: "pressure",
