@@ -72,8 +72,8 @@ fn set_action(signal: u32, what: Action) {
     let mut action: kernel_sigaction = unsafe { core::mem::zeroed() };
     match what {
         Action::Default => {}
-        // SAFETY: the kernel takes 1 for SIG_IGN; nothing calls it.
         Action::Ignore => {
+            // SAFETY: the kernel takes 1 for SIG_IGN; nothing calls it.
             action.sa_handler_kernel = unsafe { core::mem::transmute::<usize, Option<_>>(IGNORE) };
         }
         Action::Once(handler) => {
@@ -82,8 +82,9 @@ fn set_action(signal: u32, what: Action) {
         }
         Action::Info(handler) => {
             // SAFETY: with this flag the kernel calls it with the three arguments that it takes.
-            action.sa_handler_kernel =
-                Some(unsafe { core::mem::transmute::<InfoHandler, unsafe extern "C" fn(i32)>(handler) });
+            let handler =
+                unsafe { core::mem::transmute::<InfoHandler, unsafe extern "C" fn(i32)>(handler) };
+            action.sa_handler_kernel = Some(handler);
             action.sa_flags = INFO as _;
         }
     }
