@@ -4,17 +4,18 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use picolm_core::chat::Template;
+use picolm_core::plan::Plan;
 use picolm_core::platform::Threads;
 use picolm_core::sampler::Sampler;
 use picolm_core::session::Session;
 use picolm_core::tokenizer::TextDecoder;
 
-use crate::ahead::Ahead;
 use crate::decimal::Decimal;
 use crate::failure::Failure;
-use crate::host::{File, Host, Stream};
+use crate::host::{Host, Stream};
 use crate::loaded::{self, Loaded};
 use crate::options::Options;
+use crate::weights::Weights;
 
 pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failure> {
     let start = host.clock().now_ns();
@@ -31,6 +32,9 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
     let loaded_at = host.clock().now_ns();
     if options.verbose {
         describe(host, loaded, &session, threads.count(), loaded_at - start);
+        if let Some(plan) = loaded.plan(host, &threads, options.limits)? {
+            describe_plan(host, &plan);
+        }
     }
     let mut sampler = Sampler::new(options.sampling, loaded.model.tokenizer.len())
         .map_err(|error| loaded.fail(error))?;
@@ -43,8 +47,8 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
 }
 
 /// The prompt as the model's chat template writes it.
-fn chat_text<F: File>(
-    loaded: &Loaded<'_, F>,
+fn chat_text<H: Host>(
+    loaded: &Loaded<'_, H>,
     prompt: &[u8],
     options: &Options<'_>,
 ) -> Result<Vec<u8>, Failure> {
@@ -61,8 +65,8 @@ fn chat_text<F: File>(
 
 fn describe<H: Host>(
     host: &H,
-    loaded: &Loaded<'_, H::File>,
-    session: &Session<'_, '_, Ahead<'_, H::File>>,
+    loaded: &Loaded<'_, H>,
+    session: &Session<'_, '_, Weights<'_, H>>,
     threads: usize,
     load_ns: u64,
 ) {
@@ -82,14 +86,27 @@ fn describe<H: Host>(
     host.write_error(line.as_bytes());
 }
 
+/// How little memory is used.
+fn describe_plan<H: Host>(host: &H, plan: &Plan) {
+    let mb = |bytes: u64| Decimal(bytes as f64 / 1e6, 1);
+    let parts = plan.parts().map(|(name, bytes)| format!("{name} {} MB", mb(bytes)));
+    let line = format!(
+        "within {} MB: {}; {} MB are read for each token\n",
+        mb(plan.ram),
+        parts.join(", "),
+        mb(plan.read_per_token)
+    );
+    host.write_error(line.as_bytes());
+}
+
 /// What a token's text may take without growing a buffer.
 const TOKEN_BYTES: usize = 512;
 
 /// One text being generated.
 struct Generation<'g, 'f, H: Host> {
     host: &'g H,
-    loaded: &'g Loaded<'f, H::File>,
-    session: Session<'g, 'f, Ahead<'f, H::File>>,
+    loaded: &'g Loaded<'f, H>,
+    session: Session<'g, 'f, Weights<'f, H>>,
     sampler: Sampler,
     prefill_ns: u64,
     decode_ns: u64,
