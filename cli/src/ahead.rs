@@ -63,10 +63,6 @@ impl<'f, F: File> WeightSource<'f> for Ahead<'f, F> {
         self.bytes.len()
     }
 
-    fn window_len(&self) -> usize {
-        self.bytes.window_len()
-    }
-
     fn pin(&mut self, span: Span) -> Result<Cow<'f, [u8]>, SourceError> {
         self.bytes.pin(span)
     }
@@ -76,9 +72,16 @@ impl<'f, F: File> WeightSource<'f> for Ahead<'f, F> {
         self.bytes.resident(span)
     }
 
-    fn view(&mut self, now: Span, next: Option<Span>) -> Result<&[u8], SourceError> {
-        self.first_use(now);
-        self.bytes.view(now, next)
+    fn view(&mut self, span: Span, row: usize) -> Result<&[u8], SourceError> {
+        self.first_use(span);
+        self.bytes.view(span, row)
+    }
+
+    fn check(&mut self) -> Result<(), SourceError> {
+        match self.file.shortened() {
+            Some(offset) => Err(SourceError::Shortened { offset }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -103,6 +106,10 @@ mod tests {
         fn will_need(&self, range: Range<usize>) {
             self.1.borrow_mut().push((range.start, range.end));
         }
+
+        fn shortened(&self) -> Option<u64> {
+            None
+        }
     }
 
     #[test]
@@ -111,7 +118,7 @@ mod tests {
         let file = Fake(vec![0; 64 * MB], RefCell::default());
         let mut source = Ahead::new(&file);
         let mut view = |offset: usize, len: usize| -> Vec<(usize, usize)> {
-            source.view(Span::new(offset as u64, len), None).unwrap();
+            source.view(Span::new(offset as u64, len), 1).unwrap();
             file.1.take().iter().map(|(start, end)| (start / MB, end / MB)).collect()
         };
         // A row of the embedding, then matrices in the order of the file.
@@ -130,8 +137,8 @@ mod tests {
     fn a_window_beyond_the_file_is_an_error_and_not_asked_for() {
         let file = Fake(vec![0; 100_000], RefCell::default());
         let mut source = Ahead::new(&file);
-        assert!(source.view(Span::new(u64::MAX - 5, 40_000), None).is_err());
-        assert!(source.view(Span::new(90_000, 40_000), None).is_err());
+        assert!(source.view(Span::new(u64::MAX - 5, 40_000), 1).is_err());
+        assert!(source.view(Span::new(90_000, 40_000), 1).is_err());
         assert_eq!(file.1.take(), [(90_000, 100_000)]);
     }
 }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use picolm_core::platform::{Clock, CpuFeatures, Threads};
+use picolm_core::read::ReadQueue;
 use picolm_core::simd::{self, Kernels};
 
 /// Standard streams.
@@ -31,12 +32,30 @@ pub struct IoError {
 pub trait File: AsRef<[u8]> {
     /// These bytes are used soon: fetch them, without waiting for them. It may do nothing.
     fn will_need(&self, range: Range<usize>);
+
+    /// Where the file ends, if somebody has shortened it and bytes behind that were used.
+    fn shortened(&self) -> Option<u64>;
+}
+
+/// A file that is read part by part.
+pub trait Disk {
+    /// Reads that are under way.
+    type Queue: ReadQueue;
+
+    /// A queue of reads of this file.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn queue(&self) -> Result<Self::Queue, IoError>;
 }
 
 /// Files, streams, threads and time.
 pub trait Host {
     /// A file's bytes.
     type File: File;
+    /// A file that is read part by part.
+    type Disk: Disk;
     /// Worker threads.
     type Threads: Threads;
 
@@ -46,6 +65,16 @@ pub trait Host {
     ///
     /// What the system says.
     fn open(&self, path: &[u8]) -> Result<Self::File, IoError>;
+
+    /// Opens a file to be read part by part.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn open_disk(&self, path: &[u8]) -> Result<Self::Disk, IoError>;
+
+    /// Reads the beginning of a file of `/proc` or `/sys`; the number of bytes, 0 where there is none.
+    fn system_file(&self, path: &[u8], buffer: &mut [u8]) -> usize;
 
     /// Standard input to its end.
     ///

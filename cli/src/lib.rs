@@ -10,11 +10,15 @@ mod ahead;
 mod commands;
 mod constrained;
 mod decimal;
+#[cfg(feature = "std")]
+pub mod desktop;
 mod failure;
 pub mod host;
 mod json;
 mod loaded;
+mod memory;
 mod options;
+mod weights;
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -49,6 +49,7 @@ pub(crate) struct Options<'a> {
     pub(crate) sampling: Sampling,
     pub(crate) limits: Limits,
     pub(crate) threads: Option<usize>,
+    pub(crate) ram: Option<u64>,
     pub(crate) verbose: bool,
     pub(crate) json: bool,
     pub(crate) schema: Option<&'a [u8]>,
@@ -130,6 +131,8 @@ static OPTIONS: &[Spec] = &[
         |o, v| { o.limits.context = Some(number(v, 1, 1 << 26)?); Some(()) }),
     option(Some(b'j'), "threads", Some("N"), COMPUTE, "threads [physical cores that the process may use]",
         |o, v| { o.threads = Some(number(v, 1, 256)?); Some(()) }),
+    option(None, "ram", Some("SIZE"), COMPUTE, "hold no more memory than this (64M, 1G); read the other weights in time",
+        |o, v| { o.ram = Some(size(v)?); Some(()) }),
     option(None, "batch", Some("N"), COMPUTE, "tokens that go through the weights together [128]",
         |o, v| { o.limits.batch = number(v, 1, 4096)?; Some(()) }),
     option(None, "kv", Some("TYPE"), COMPUTE, "cache keys and values as f16, f32 or q8_0 [f16; f32 for F32 models]",
@@ -213,6 +216,7 @@ impl<'a> Options<'a> {
             sampling: Sampling::default(),
             limits: Limits::default(),
             threads: None,
+            ram: None,
             verbose: false,
             json: false,
             schema: None,
@@ -315,6 +319,20 @@ fn integer(text: &[u8]) -> Option<u64> {
 
 fn number(text: &[u8], min: u64, max: u64) -> Option<usize> {
     integer(text).filter(|n| (min..=max).contains(n)).and_then(|n| usize::try_from(n).ok())
+}
+
+/// Bytes, also in units of 1024: `65536`, `64K`, `64M`, `1G`, with or without `B` or `iB`.
+fn size(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.to_ascii_uppercase().as_slice() {
+        b"" | b"B" => 0,
+        b"K" | b"KB" | b"KIB" => 10,
+        b"M" | b"MB" | b"MIB" => 20,
+        b"G" | b"GB" | b"GIB" => 30,
+        _ => return None,
+    };
+    integer(number)?.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
 }
 
 fn float(text: &[u8], min: f32, max: f32) -> Option<f32> {

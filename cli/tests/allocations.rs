@@ -10,9 +10,9 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use picolm_cli::host::{File, Host, IoError, Stream};
+use picolm_cli::host::{Disk, File, Host, IoError, Stream};
 use picolm_core::platform::{Clock, CpuFeatures};
-use picolm_platform_std::{MonotonicClock, Pool};
+use picolm_platform_std::{MonotonicClock, Pool, ReadThread};
 
 struct Counting;
 
@@ -51,6 +51,21 @@ impl AsRef<[u8]> for Bytes {
 
 impl File for Bytes {
     fn will_need(&self, _range: Range<usize>) {}
+
+    fn shortened(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// The model is in memory.
+struct NoDisk;
+
+impl Disk for NoDisk {
+    type Queue = ReadThread;
+
+    fn queue(&self) -> Result<ReadThread, IoError> {
+        Err(IoError { closed: false, text: String::from("no disk") })
+    }
 }
 
 /// A host that notes how many allocations there were whenever it is asked whether to stop: once a token.
@@ -62,10 +77,19 @@ struct Counter {
 
 impl Host for Counter {
     type File = Bytes;
+    type Disk = NoDisk;
     type Threads = Pool;
 
     fn open(&self, _path: &[u8]) -> Result<Bytes, IoError> {
         Ok(Bytes(picolm_fixtures::bytes(self.model)))
+    }
+
+    fn open_disk(&self, _path: &[u8]) -> Result<NoDisk, IoError> {
+        Ok(NoDisk)
+    }
+
+    fn system_file(&self, _path: &[u8], _buffer: &mut [u8]) -> usize {
+        0
     }
 
     fn read_input(&self) -> Result<Vec<u8>, IoError> {

@@ -248,6 +248,13 @@ pub enum SessionError {
         /// How many bytes were asked for.
         bytes: usize,
     },
+    /// The memory that was granted is not enough.
+    Budget {
+        /// How many bytes were granted.
+        ram: u64,
+        /// The least that would do.
+        least: u64,
+    },
 }
 
 /// Why output cannot be held to a form: what is wrong with a JSON Schema, a grammar or a list of tools.
@@ -356,6 +363,10 @@ impl fmt::Display for SourceError {
             SourceError::Read { offset, code } => {
                 write!(f, "reading at offset {offset} failed: error {code}")
             }
+            SourceError::Shortened { offset } => write!(
+                f,
+                "the file ends at {offset}: it has become shorter since it was opened; fetch it again"
+            ),
             SourceError::OutOfMemory { bytes } => out_of_memory(f, bytes),
         }
     }
@@ -476,6 +487,17 @@ impl fmt::Display for SessionError {
                 f.write_str("there is nothing to evaluate: the prompt has no tokens")
             }
             SessionError::OutOfMemory { bytes } => out_of_memory(f, bytes),
+            SessionError::Budget { ram, least } => {
+                // As --ram takes it.
+                let kib = |bytes: u64| bytes.div_ceil(1024);
+                write!(
+                    f,
+                    "{}K of memory are not enough: at least {}K are needed; a smaller context (-c), --kv q8_0 \
+                     or a smaller model takes less",
+                    kib(ram),
+                    kib(least)
+                )
+            }
         }
     }
 }

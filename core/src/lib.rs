@@ -51,8 +51,8 @@
 //! # }
 //! ```
 //!
-//! A file that does not fit into memory comes from a [`source::ReaderSource`], with its header from
-//! [`gguf::read_header`].
+//! A file that does not fit into memory comes from a [`paged::PagedSource`], with its header from
+//! [`gguf::read_header`] and a [`plan::Plan`] of what stays in memory.
 #![no_std]
 
 extern crate alloc;
@@ -70,8 +70,11 @@ pub mod matmul;
 pub mod model;
 pub mod ops;
 pub mod order;
+pub mod paged;
+pub mod plan;
 pub mod platform;
 pub mod quant;
+pub mod read;
 pub mod sampler;
 pub mod selftest;
 pub mod session;

@@ -1,4 +1,4 @@
-//! y = W·X: rows of weights, window by window, times all columns of a batch.
+//! y = W·X: rows of weights, as many as the source lends, times all columns of a batch.
 
 use core::ops::Range;
 
@@ -22,7 +22,8 @@ pub struct Matrix {
     pub columns: usize,
     /// Number of rows: the length of the output.
     pub rows: usize,
-    row_bytes: usize,
+    /// Bytes of a row.
+    pub row_bytes: usize,
     offset: u64,
 }
 
@@ -60,7 +61,7 @@ impl Matrix {
         index: usize,
         out: &mut [f32],
     ) -> Result<(), SourceError> {
-        let bytes = source.view(self.span(index, 1), None)?;
+        let bytes = source.view(self.span(index, 1), self.row_bytes)?;
         self.format.dequantize(bytes, out);
         Ok(())
     }
@@ -76,7 +77,7 @@ pub struct Product<'y> {
 }
 
 /// Computes products of several matrices with the same vectors: together where all weights lie in memory, so that the
-/// threads meet once, else one after the other, window by window.
+/// threads meet once, else one after the other, as many rows at a time as the source lends.
 ///
 /// # Errors
 ///
@@ -100,14 +101,13 @@ pub fn matmul<'a, S: WeightSource<'a>>(
         return Ok(());
     }
     for Product { matrix: w, y } in products {
-        let per_window = window_rows(source.window_len(), w.row_bytes).min(w.rows);
         let mut first = 0;
         while first < w.rows {
-            let count = per_window.min(w.rows - first);
-            let after = first + count;
-            let ahead = per_window.min(w.rows - after);
-            let next = (ahead > 0).then(|| w.span(after, ahead));
-            let weights = source.view(w.span(first, count), next)?;
+            let weights = source.view(w.span(first, w.rows - first), w.row_bytes)?;
+            let after = first + weights.len() / w.row_bytes;
+            if after == first {
+                return Err(SourceError::OutOfRange { span: w.span(first, 1), len: 0 });
+            }
             multiply(threads, x, &[Window::new(kernels, w, first..after, weights, y)]);
             first = after;
         }
@@ -154,12 +154,6 @@ fn multiply(threads: &dyn Threads, x: &Activations, windows: &[Window<'_>]) {
             }
         }
     });
-}
-
-/// Rows in a window: whole tiles where they fit, at least one row.
-fn window_rows(window_len: usize, row_bytes: usize) -> usize {
-    let rows = window_len / row_bytes;
-    if rows >= TILE_ROWS { rows / TILE_ROWS * TILE_ROWS } else { rows.max(1) }
 }
 
 /// Some rows times all columns: tile by tile, so that its weights stay in the nearest cache, and in groups of columns.

@@ -100,9 +100,10 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
     /// before the batch that failed.
     pub fn evaluate(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
         self.check(tokens)?;
+        let mut batches = tokens.chunks(self.batch).peekable();
         let mut last = 0;
-        for batch in tokens.chunks(self.batch) {
-            self.forward(batch)?;
+        while let Some(batch) = batches.next() {
+            self.forward(batch, batches.peek().is_none())?;
             last = batch.len();
         }
         self.compute_logits(last.saturating_sub(1), 1)?;
@@ -117,7 +118,7 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
     pub fn prefill(&mut self, tokens: &[u32]) -> Result<(), Error> {
         self.check(tokens)?;
         for batch in tokens.chunks(self.batch) {
-            self.forward(batch)?;
+            self.forward(batch, false)?;
         }
         Ok(())
     }
@@ -135,7 +136,7 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         self.check(tokens)?;
         let mut index = 0;
         for batch in tokens.chunks(self.batch) {
-            self.forward(batch)?;
+            self.forward(batch, true)?;
             for first in (0..batch.len()).step_by(LOGIT_ROWS) {
                 let count = LOGIT_ROWS.min(batch.len() - first);
                 self.compute_logits(first, count)?;
@@ -217,12 +218,13 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         (run, &mut self.buffers)
     }
 
-    /// Runs one batch through all layers; the hidden states stay in `buffers.hidden`.
-    fn forward(&mut self, tokens: &[u32]) -> Result<(), Error> {
+    /// Runs one batch through all layers; the hidden states stay in `buffers.hidden`. Logits may be wanted afterwards.
+    fn forward(&mut self, tokens: &[u32], logits: bool) -> Result<(), Error> {
         let spec = &self.model.spec;
         let count = tokens.len();
         self.cache.grow(self.position + count)?;
         self.buffers.resize(self.model, count);
+        self.source.begin(logits);
         let pairs = self.model.rope.pairs();
         for (i, angles) in self.buffers.angles.chunks_exact_mut((2 * pairs).max(1)).enumerate() {
             self.model.rope.angles(self.position + i, angles);
@@ -236,6 +238,7 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
             self.attention(index, layer)?;
             self.feed_forward(layer)?;
         }
+        self.source.check()?;
         self.position += count;
         Ok(())
     }
@@ -302,8 +305,25 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
             .try_reserve_exact(len.saturating_sub(b.logits.len()))
             .map_err(|_| SessionError::OutOfMemory { bytes })?;
         b.logits.resize(len, 0.0);
-        run.project_all(&b.normed, &mut [(&run.model.output, &mut b.logits)])
+        run.project_all(&b.normed, &mut [(&run.model.output, &mut b.logits)])?;
+        Ok(self.source.check()?)
     }
+}
+
+/// Bytes at most that a session takes for a batch, besides the cache: work buffers, prepared vectors, logits, and what
+/// choosing a token takes.
+pub(crate) fn work_bytes(model: &Model<'_>, cache: &KvCache, threads: usize, batch: usize) -> usize {
+    /// Bytes that a prepared element takes at most: floats, or planes of three bytes for the first token beside planes of one
+    /// and a half for the others.
+    const PREPARED: usize = 5;
+    /// Bytes that choosing a token takes for each token of the vocabulary.
+    const CHOICE: usize = 12;
+    let longest = model.matrices().map(|matrix| matrix.columns).max().unwrap_or(0);
+    let floats = Buffers::sizes(model).iter().sum::<usize>();
+    let room = 4 * room(cache, threads, batch);
+    // All logits of a text are computed some rows at a time, and then no token is chosen.
+    let logits = model.output.matrix.rows * usize::max(4 + CHOICE, 4 * LOGIT_ROWS);
+    batch * (4 * floats + PREPARED * longest) + room + logits
 }
 
 /// Everything that a step of the forward pass needs besides its operands.

@@ -1,12 +1,10 @@
-//! Where weights come from: the [`WeightSource`] trait and its implementations for bytes in memory
-//! and for anything that can be read and sought.
+//! Where weights come from: the [`WeightSource`] trait, and files that lie in memory as a whole.
 //!
-//! The engine asks for windows in the order in which it uses them, so a source can fetch ahead. This
-//! module opens no file: a platform hands in a mapping, a byte slice or an `embedded_io` reader.
+//! The engine asks for rows in the order in which it uses them, and a source lends as many at once as it has room for.
+//! Files that do not fit into memory are [`paged`](crate::paged). This module opens no file: a platform hands in a mapping,
+//! a byte slice or something that reads.
 
 use alloc::borrow::Cow;
-use alloc::vec::Vec;
-use embedded_io::{Read, Seek, SeekFrom};
 
 /// A byte range of the weight file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +19,23 @@ impl Span {
     /// A range of `len` bytes at `offset`.
     pub const fn new(offset: u64, len: usize) -> Self {
         Span { offset, len }
+    }
+
+    /// Offset of the byte behind it; none if no file can be that long.
+    pub const fn end(&self) -> Option<u64> {
+        self.offset.checked_add(self.len as u64)
+    }
+
+    /// The span, if it lies in a source of `len` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::OutOfRange`].
+    pub fn within(self, len: u64) -> Result<Self, SourceError> {
+        match self.end() {
+            Some(end) if end <= len => Ok(self),
+            _ => Err(SourceError::OutOfRange { span: self, len }),
+        }
     }
 }
 
@@ -42,6 +57,11 @@ pub enum SourceError {
         /// The host's error number, 0 when it has none.
         code: i32,
     },
+    /// The file ends before bytes that it had when it was opened: somebody has shortened it.
+    Shortened {
+        /// The first byte that is missing.
+        offset: u64,
+    },
     /// Memory for a buffer of this many bytes could not be had.
     OutOfMemory {
         /// Size of the buffer.
@@ -49,9 +69,9 @@ pub enum SourceError {
     },
 }
 
-/// Lends the bytes of a GGUF file, window by window.
+/// Lends the bytes of a GGUF file, some rows at a time.
 ///
-/// `'a` is how long pinned bytes live: the life of the mapping, or `'static` for a source that copies.
+/// `'a` is how long resident bytes live: the life of the mapping, or `'static` for a source that copies.
 pub trait WeightSource<'a> {
     /// Length of the file in bytes.
     fn len(&self) -> u64;
@@ -61,10 +81,11 @@ pub trait WeightSource<'a> {
         self.len() == 0
     }
 
-    /// The largest window in bytes that [`view`](Self::view) should be asked for.
-    fn window_len(&self) -> usize;
-
     /// Bytes that stay: a slice of the mapping where there is one, else a copy in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`].
     fn pin(&mut self, span: Span) -> Result<Cow<'a, [u8]>, SourceError>;
 
     /// The bytes of `span` if they lie in memory anyway, as those of a mapping do.
@@ -73,9 +94,27 @@ pub trait WeightSource<'a> {
         None
     }
 
-    /// The bytes of `now`, valid until the next call. `next` is the window that will be asked for after it,
-    /// so that a source can fetch it meanwhile.
-    fn view(&mut self, now: Span, next: Option<Span>) -> Result<&[u8], SourceError>;
+    /// The first bytes of `span`, valid until the next call: as many rows of `row` bytes as the source has room for, and at
+    /// least one.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`].
+    fn view(&mut self, span: Span, row: usize) -> Result<&[u8], SourceError>;
+
+    /// A pass over the weights begins; with `output` its end needs the output matrix too.
+    fn begin(&mut self, output: bool) {
+        let _ = output;
+    }
+
+    /// Whether all bytes that were lent since the last call were the file's.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Shortened`] where a mapping has lost its file.
+    fn check(&mut self) -> Result<(), SourceError> {
+        Ok(())
+    }
 }
 
 /// A file that lies in memory as a whole: a mapping, flash, or a slice.
@@ -85,7 +124,7 @@ pub struct SliceSource<'a> {
 }
 
 impl<'a> SliceSource<'a> {
-    /// Lends windows of `bytes`.
+    /// Lends parts of `bytes`.
     pub const fn new(bytes: &'a [u8]) -> Self {
         SliceSource { bytes }
     }
@@ -103,10 +142,6 @@ impl<'a> WeightSource<'a> for SliceSource<'a> {
         self.bytes.len() as u64
     }
 
-    fn window_len(&self) -> usize {
-        usize::MAX
-    }
-
     fn pin(&mut self, span: Span) -> Result<Cow<'a, [u8]>, SourceError> {
         self.slice(span).map(Cow::Borrowed)
     }
@@ -115,76 +150,7 @@ impl<'a> WeightSource<'a> for SliceSource<'a> {
         self.slice(span).ok()
     }
 
-    fn view(&mut self, now: Span, _next: Option<Span>) -> Result<&[u8], SourceError> {
-        self.slice(now)
-    }
-}
-
-/// A file that is read piece by piece into one reused buffer: a block device, an SD card, a file too large to map.
-#[derive(Debug)]
-pub struct ReaderSource<R> {
-    reader: R,
-    len: u64,
-    buffer: Vec<u8>,
-    window: usize,
-}
-
-impl<R: Read + Seek> ReaderSource<R> {
-    /// Reads windows of at most `window` bytes (a larger one is read whole when a single row needs it).
-    ///
-    /// # Errors
-    ///
-    /// [`SourceError::Read`] if the length cannot be found.
-    pub fn new(mut reader: R, window: usize) -> Result<Self, SourceError> {
-        let len = reader.seek(SeekFrom::End(0)).map_err(|_| SourceError::Read { offset: 0, code: 0 })?;
-        Ok(ReaderSource { reader, len, buffer: Vec::new(), window })
-    }
-
-    fn check(&self, span: Span) -> Result<(), SourceError> {
-        match span.offset.checked_add(span.len as u64) {
-            Some(end) if end <= self.len => Ok(()),
-            _ => Err(SourceError::OutOfRange { span, len: self.len }),
-        }
-    }
-}
-
-fn fill<R: Read + Seek>(reader: &mut R, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
-    let failed = SourceError::Read { offset, code: 0 };
-    reader.seek(SeekFrom::Start(offset)).map_err(|_| failed)?;
-    reader.read_exact(buf).map_err(|_| failed)
-}
-
-fn zeroed(len: usize) -> Result<Vec<u8>, SourceError> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(len).map_err(|_| SourceError::OutOfMemory { bytes: len })?;
-    bytes.resize(len, 0);
-    Ok(bytes)
-}
-
-impl<R: Read + Seek> WeightSource<'static> for ReaderSource<R> {
-    fn len(&self) -> u64 {
-        self.len
-    }
-
-    fn window_len(&self) -> usize {
-        self.window
-    }
-
-    fn pin(&mut self, span: Span) -> Result<Cow<'static, [u8]>, SourceError> {
-        self.check(span)?;
-        let mut bytes = zeroed(span.len)?;
-        fill(&mut self.reader, span.offset, &mut bytes)?;
-        Ok(Cow::Owned(bytes))
-    }
-
-    fn view(&mut self, now: Span, _next: Option<Span>) -> Result<&[u8], SourceError> {
-        self.check(now)?;
-        if self.buffer.len() < now.len {
-            self.buffer = Vec::new();
-            self.buffer = zeroed(now.len)?;
-        }
-        let buffer = self.buffer.get_mut(..now.len).unwrap_or_default();
-        fill(&mut self.reader, now.offset, buffer)?;
-        Ok(buffer)
+    fn view(&mut self, span: Span, _row: usize) -> Result<&[u8], SourceError> {
+        self.slice(span)
     }
 }

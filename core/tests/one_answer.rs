@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use embedded_io::{ErrorKind, ErrorType, Read, Seek, SeekFrom};
 use picolm_core::kv::KvType;
+use picolm_core::paged::PagedSource;
 use picolm_core::platform::{Platform, SingleThread, Threads};
 use picolm_core::session::{Limits, Session};
-use picolm_core::source::{ReaderSource, SliceSource, WeightSource};
+use picolm_core::source::{SliceSource, WeightSource};
 
 /// Threads made anew for each task.
 struct Scoped(usize, AtomicUsize);
@@ -95,7 +96,7 @@ fn same_bits(name: &str, bytes: &[u8], kv: Option<KvType>, tokens: &[u32]) {
         assert_eq!(got, plain, "{name}, {kv:?}, batch {batch}");
         assert!(threads.1.into_inner() > 0);
     }
-    let card = ReaderSource::new(Card(io::Cursor::new(bytes)), 9_000).unwrap();
+    let card = PagedSource::from_reader(Card(io::Cursor::new(bytes)), 9_000).unwrap();
     let got = bits(bytes, kv, card, &SingleThread, 64, &[tokens]);
     assert_eq!(got, plain, "{name}, {kv:?}, paged");
     let (first, rest) = tokens.split_at(tokens.len() / 3);

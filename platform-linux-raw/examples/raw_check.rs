@@ -13,10 +13,12 @@ use core::cell::Cell;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU32, Ordering};
 use embedded_io::{Error as _, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use picolm_core::paged::PagedSource;
 use picolm_core::platform::{Clock, Threads};
-use picolm_core::source::{ReaderSource, SliceSource, Span, WeightSource};
+use picolm_core::read::{Buffer, ReadQueue};
+use picolm_core::source::{SliceSource, SourceError, Span, WeightSource};
 use picolm_platform_linux_raw as raw;
-use raw::{Error, File, Mapping, MonotonicClock, Process, ThreadPool};
+use raw::{Disk, DiskQueue, Error, File, Mapping, MonotonicClock, Process, ThreadPool};
 
 raw::entry!(main);
 
@@ -253,12 +255,14 @@ fn check_files(tally: &Tally, directory: &[u8]) -> Result<(), Error> {
         );
 
         let mut mapped = SliceSource::new(&mapping);
-        let reader = ReaderSource::new(File::open(&second)?, 4096);
+        let reader = PagedSource::from_reader(File::open(&second)?, 4096);
         let mut read = reader.map_err(|_| Error::INVALID)?;
         let span = Span::new(77_777, 5000);
-        let same = matches!((mapped.view(span, None), read.view(span, None)), (Ok(a), Ok(b)) if a == b);
+        let same =
+            matches!((mapped.view(span, span.len), read.view(span, span.len)), (Ok(a), Ok(b)) if a == b);
         tally.check("the engine's sources agree", same);
     }
+    check_disk(tally, &second, &bytes[24..250_000])?;
     let mut file = File::open(&second)?;
     let mut four = [0; 4];
     let position = file.seek(SeekFrom::End(-4))?;
@@ -275,6 +279,36 @@ fn check_files(tally: &Tally, directory: &[u8]) -> Result<(), Error> {
     tally.check("an endless path", File::open(&alloc::vec![b'a'; 5000]).is_err());
     tally.check("an empty file", Mapping::new(&File::create(&first)?, false)?.is_empty());
     raw::remove(&first)
+}
+
+/// Reads of a file that holds `bytes` behind the first 24, which end in their order, also when nobody waits for the last.
+fn check_disk(tally: &Tally, path: &[u8], bytes: &[u8]) -> Result<(), Error> {
+    let mut queue = DiskQueue::new(Disk::open(path)?);
+    for round in 0..20 {
+        let spans = [(24, 70_000), (4096, 8192), (249_000, 1000), (100, 1), (24 + 4001 * round, 4096)];
+        let spans = spans.map(|(offset, len)| Span::new(offset as u64, len));
+        for span in spans {
+            queue.start(span, Buffer::new(span.len).map_err(|_| Error::OUT_OF_MEMORY)?);
+        }
+        for span in &spans[..4] {
+            let start = span.offset as usize - 24;
+            let same = queue.finish().is_some_and(|(buffer, result)| {
+                result.is_ok() && buffer.bytes() == &bytes[start..start + span.len]
+            });
+            tally.check("a read that was under way", same);
+        }
+        if round % 3 == 0 {
+            queue = DiskQueue::new(Disk::open(path)?);
+        } else {
+            tally.check("the last read", queue.finish().is_some_and(|(_, result)| result.is_ok()));
+            tally.check("no more reads", queue.finish().is_none());
+        }
+    }
+    let behind = Span::new(249_999, 10);
+    queue.start(behind, Buffer::new(10).map_err(|_| Error::OUT_OF_MEMORY)?);
+    let shortened = Err(SourceError::Shortened { offset: 250_000 });
+    tally.check("a read behind the end", queue.finish().is_some_and(|(_, result)| result == shortened));
+    Ok(())
 }
 
 fn check_threads(tally: &Tally) {

@@ -31,6 +31,6 @@ pub fn unix_time_s() -> u64 {
 fn read(clock: u32) -> (u64, u64) {
     let mut time = [0usize; 2];
     // SAFETY: the kernel writes two longs to `time`.
-    unsafe { syscall(__NR_clock_gettime, [clock as usize, time.as_mut_ptr() as usize, 0, 0]) };
+    unsafe { syscall(__NR_clock_gettime, [clock as usize, time.as_mut_ptr() as usize, 0, 0, 0]) };
     (time[0] as u64, time[1] as u64)
 }

@@ -26,8 +26,10 @@ compile_error!(
 mod alloc;
 mod clock;
 mod cores;
+mod disk;
 mod error;
 mod file;
+mod lost;
 mod mapping;
 mod mem;
 mod memory;
@@ -40,6 +42,7 @@ mod threads;
 pub use alloc::Allocator;
 pub use clock::{MonotonicClock, unix_time_s};
 pub use cores::{ReadFile, count_cores, usable_cores, usable_cpus};
+pub use disk::{Disk, DiskQueue};
 pub use error::Error;
 pub use file::{File, exists, remove, rename};
 pub use mapping::{Advice, Mapping};

@@ -2,12 +2,13 @@
 //!
 //! # Safety
 //!
-//! A [`Mapping`] owns its pages until it is dropped, and lends them read-only for that long at most. Two
-//! things the kernel does not promise, and the user of a model file does: that nobody writes to the file
-//! meanwhile (the bytes would change), and that nobody cuts it (the process would get SIGBUS). Both are
-//! said at [`Mapping::new`].
+//! A [`Mapping`] owns its pages until it is dropped, and lends them read-only for that long at most. One
+//! thing the kernel does not promise, and the user of a model file does: that nobody writes to the file
+//! meanwhile (the bytes would change); it is said at [`Mapping::new`]. If somebody cuts the file, the
+//! pages that are missing become zeros, and [`Mapping::lost`] tells.
 #![allow(unsafe_code)]
 
+use crate::lost::Watched;
 use crate::{Error, File};
 use core::ops::{Deref, Range};
 use core::ptr::{self, NonNull};
@@ -31,6 +32,8 @@ pub enum Advice {
 pub struct Mapping {
     start: NonNull<u8>,
     len: usize,
+    /// Dropped by hand, before the pages go.
+    watched: Option<Watched>,
 }
 
 // SAFETY: the pages are only read, from whichever thread.
@@ -41,8 +44,7 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps all of `file`; with `populate` its pages are read in before this returns.
     ///
-    /// While it is mapped the file must not be written to or cut by anyone: the bytes would change, and
-    /// a touch behind the new end would end the process by SIGBUS.
+    /// While it is mapped the file must not be written to by anyone: the bytes would change.
     ///
     /// # Errors
     ///
@@ -50,12 +52,18 @@ impl Mapping {
     pub fn new(file: &File, populate: bool) -> Result<Self, Error> {
         let len = usize::try_from(file.len()?).map_err(|_| Error::OUT_OF_MEMORY)?;
         if len == 0 {
-            return Ok(Mapping { start: NonNull::dangling(), len });
+            return Ok(Mapping { start: NonNull::dangling(), len, watched: None });
         }
         let flags = if populate { MapFlags::PRIVATE | MapFlags::POPULATE } else { MapFlags::PRIVATE };
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
         let start = unsafe { mm::mmap(ptr::null_mut(), len, ProtFlags::READ, flags, file, 0)? };
-        Ok(Mapping { start: NonNull::new(start.cast()).ok_or(Error::OUT_OF_MEMORY)?, len })
+        let watched = Watched::new(start as usize, len);
+        Ok(Mapping { start: NonNull::new(start.cast()).ok_or(Error::OUT_OF_MEMORY)?, len, watched })
+    }
+
+    /// Whether somebody has cut the file, and zeros were read in place of bytes that are gone.
+    pub fn lost(&self) -> bool {
+        self.watched.as_ref().is_some_and(Watched::lost)
     }
 
     /// Tells the kernel about a byte range (its whole pages; clipped to the file). A hint: it may do
@@ -97,6 +105,7 @@ impl Deref for Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        self.watched = None;
         if self.len > 0 {
             // SAFETY: the mapping is this value's own, and nothing borrows from it any more.
             let _ = unsafe { mm::munmap(self.start.as_ptr().cast(), self.len) };

@@ -36,6 +36,6 @@ fn max_rss_bytes() -> Option<u64> {
     // Two timevals (four longs), then fourteen longs, the first of them ru_maxrss in KiB.
     let mut usage = [0usize; 18];
     // SAFETY: the kernel writes at most 18 longs to `usage`.
-    let result = unsafe { syscall(__NR_getrusage, [SELF, usage.as_mut_ptr() as usize, 0, 0]) };
+    let result = unsafe { syscall(__NR_getrusage, [SELF, usage.as_mut_ptr() as usize, 0, 0, 0]) };
     (result == 0).then_some((usage[4] as u64) << 10)
 }

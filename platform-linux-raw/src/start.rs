@@ -201,7 +201,7 @@ pub fn cpu_features(process: &Process) -> CpuFeatures {
 pub fn exit(status: i32) -> ! {
     loop {
         // SAFETY: takes no pointer, and does not return.
-        unsafe { syscall(__NR_exit_group, [status as usize, 0, 0, 0]) };
+        unsafe { syscall(__NR_exit_group, [status as usize, 0, 0, 0, 0]) };
     }
 }
 

@@ -16,16 +16,16 @@ use core::arch::asm;
 ///
 /// `number` and `args` must be a call whose pointers are valid for what it reads and writes.
 #[inline(always)]
-pub(crate) unsafe fn syscall(number: u32, args: [usize; 4]) -> isize {
+pub(crate) unsafe fn syscall(number: u32, args: [usize; 5]) -> isize {
     let result: isize;
-    let [a, b, c, d] = args;
+    let [a, b, c, d, e] = args;
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the x86-64 convention; the kernel overwrites rcx and r11. The caller vouches for the rest.
     unsafe {
         asm!(
             "syscall",
             inlateout("rax") number as usize => result,
-            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e,
             lateout("rcx") _, lateout("r11") _,
             options(nostack),
         );
@@ -37,7 +37,7 @@ pub(crate) unsafe fn syscall(number: u32, args: [usize; 4]) -> isize {
             "svc #0",
             in("x8") number as usize,
             inlateout("x0") a => result,
-            in("x1") b, in("x2") c, in("x3") d,
+            in("x1") b, in("x2") c, in("x3") d, in("x4") e,
             options(nostack),
         );
     }
@@ -48,7 +48,7 @@ pub(crate) unsafe fn syscall(number: u32, args: [usize; 4]) -> isize {
             "ecall",
             in("a7") number as usize,
             inlateout("a0") a => result,
-            in("a1") b, in("a2") c, in("a3") d,
+            in("a1") b, in("a2") c, in("a3") d, in("a4") e,
             options(nostack),
         );
     }
@@ -60,7 +60,7 @@ pub(crate) unsafe fn syscall(number: u32, args: [usize; 4]) -> isize {
             "svc #0",
             in("r7") number as usize,
             inlateout("r0") a => result,
-            in("r1") b, in("r2") c, in("r3") d,
+            in("r1") b, in("r2") c, in("r3") d, in("r4") e,
             options(nostack),
         );
     }

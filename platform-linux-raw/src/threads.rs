@@ -321,7 +321,7 @@ unsafe extern "C" fn worker_main(slot: *const Slot) -> ! {
     }
     loop {
         // SAFETY: ends this thread; takes no pointer.
-        unsafe { syscall(linux::__NR_exit, [0; 4]) };
+        unsafe { syscall(linux::__NR_exit, [0; 5]) };
     }
 }
 
@@ -345,7 +345,7 @@ fn wait_for_exit(alive: &AtomicU32) {
 
 fn futex(word: &AtomicU32, operation: usize, value: u32) {
     // SAFETY: the kernel reads one atomic word; no timeout is passed.
-    unsafe { syscall(linux::__NR_futex, [word.as_ptr() as usize, operation, value as usize, 0]) };
+    unsafe { syscall(linux::__NR_futex, [word.as_ptr() as usize, operation, value as usize, 0, 0]) };
 }
 
 /// Makes a thread that runs [`worker_main`] with `slot` on the stack that ends at `stack_top`.

@@ -3,8 +3,9 @@
 //! # Safety
 //!
 //! A mapping is a plain slice only while nobody shortens or rewrites the file. Another process that does so can make
-//! the engine compute nonsense or die of SIGBUS; it cannot break memory safety of what was checked at load beyond that,
-//! since every later access uses bounds that were checked against the mapping's own length.
+//! the engine compute nonsense; it cannot break memory safety of what was checked at load beyond that, since every later
+//! access uses bounds that were checked against the mapping's own length. On Linux missing pages become zeros, and
+//! [`Mapping::shortened`] tells; elsewhere they end the process.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -17,9 +18,17 @@ use std::sync::{
     mpsc::{SyncSender, sync_channel},
 };
 
+#[cfg(target_os = "linux")]
+use crate::lost::Watched;
+
 /// The bytes of a file.
 #[derive(Debug)]
 pub struct Mapping {
+    #[cfg(target_os = "linux")]
+    file: File,
+    /// Dropped before the mapping is.
+    #[cfg(target_os = "linux")]
+    watched: Option<Watched>,
     #[cfg(target_os = "linux")]
     bytes: Arc<memmap2::Mmap>,
     #[cfg(not(target_os = "linux"))]
@@ -52,10 +61,22 @@ impl Mapping {
             // What is read from the disk from now on comes in pages of 2 MB where the file system has them: a token reads all
             // weights, and looking up 4 KB pages takes a third of its time.
             let _ = bytes.advise(memmap2::Advice::HugePage);
-            Ok(Mapping { bytes: Arc::new(bytes), fetcher: OnceLock::new() })
+            let watched = Watched::new(&bytes);
+            Ok(Mapping { file, watched, bytes: Arc::new(bytes), fetcher: OnceLock::new() })
         }
         #[cfg(not(target_os = "linux"))]
         Ok(Mapping { bytes })
+    }
+
+    /// Where the file ends now, if bytes behind that were used: somebody has shortened it, and zeros were read.
+    pub fn shortened(&self) -> Option<u64> {
+        #[cfg(target_os = "linux")]
+        return match self.watched.as_ref()?.lost() {
+            true => Some(self.file.metadata().map_or(0, |metadata| metadata.len())),
+            false => None,
+        };
+        #[cfg(not(target_os = "linux"))]
+        None
     }
 
     /// Tells the system that this range will be read soon, so that it fetches it meanwhile. A hint: it may do nothing.
@@ -116,5 +137,29 @@ fn read_ahead(bytes: &memmap2::Mmap, range: Range<usize>) {
 impl AsRef<[u8]> for Mapping {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_becomes_shorter_reads_as_zeros_and_says_so() {
+        let path = std::env::temp_dir().join(format!("picolm-mapping-{}", std::process::id()));
+        std::fs::write(&path, vec![7; 300_000]).unwrap();
+        let mapping = Mapping::open(&path).unwrap();
+        let other = Mapping::open(&path).unwrap();
+        assert_eq!(mapping.as_ref().get(299_999), Some(&7));
+        assert_eq!(mapping.shortened(), None);
+        File::options().write(true).open(&path).unwrap().set_len(10_000).unwrap();
+        let sum: u64 = mapping.as_ref().iter().map(|&byte| u64::from(byte)).sum();
+        assert_eq!(sum, 70_000);
+        assert_eq!(mapping.shortened(), Some(10_000));
+        assert_eq!(other.shortened(), None);
+        drop(mapping);
+        assert_eq!(other.as_ref().last(), Some(&0));
+        assert_eq!(other.shortened(), Some(10_000));
+        std::fs::remove_file(&path).unwrap();
     }
 }

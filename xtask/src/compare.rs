@@ -16,6 +16,7 @@ use crate::llama_cpp::Isa;
 use crate::run::{self, cargo, path, target_dir};
 use crate::{Outcome, llama_cpp, models, text};
 use engines::{Engines, SETTINGS, Settings, Task};
+pub(crate) use measure::number;
 use measure::{Figures, MEASURES, Measure, median};
 
 /// A late position: near the end of a context of 2,048.

@@ -8,8 +8,10 @@ mod fixtures;
 mod hashes;
 mod instructions;
 mod llama_cpp;
+mod memory;
 mod models;
 mod oracle;
+mod pressure;
 mod raw;
 mod run;
 mod sizes;
@@ -75,6 +77,18 @@ const CHORES: &[Chore] = &[
         arguments: "[--quick] [--model FILE]",
         about: "measure speed and memory beside llama.cpp's (maintainers)",
         run: compare::run,
+    },
+    Chore {
+        name: "memory",
+        arguments: "",
+        about: "plan the memory of small boards: the table and picture of docs/memory.md (maintainers)",
+        run: memory::run,
+    },
+    Chore {
+        name: "pressure",
+        arguments: "[--model FILE]",
+        about: "measure what is held and read where memory is short, beside llama.cpp's (maintainers, root)",
+        run: pressure::run,
     },
     Chore {
         name: "instructions",

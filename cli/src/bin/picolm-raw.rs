@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use embedded_io::{Read, Write};
-use picolm_cli::host::{File, Host, IoError, Stream};
+use picolm_cli::host::{Disk, File, Host, IoError, Stream};
 use picolm_core::platform::{Clock, CpuFeatures, SingleThread, Threads};
 use picolm_platform_linux_raw as raw;
 
@@ -26,8 +26,8 @@ struct RawHost {
     clock: raw::MonotonicClock,
 }
 
-/// A file's mapping.
-struct Mapped(raw::Mapping);
+/// A file and its mapping.
+struct Mapped(raw::Mapping, raw::File);
 
 impl AsRef<[u8]> for Mapped {
     fn as_ref(&self) -> &[u8] {
@@ -38,6 +38,21 @@ impl AsRef<[u8]> for Mapped {
 impl File for Mapped {
     fn will_need(&self, range: Range<usize>) {
         self.0.advise(range, raw::Advice::WillNeed);
+    }
+
+    fn shortened(&self) -> Option<u64> {
+        self.0.lost().then(|| self.1.len().unwrap_or(0))
+    }
+}
+
+/// A file that is read part by part.
+struct RawDisk(raw::Disk);
+
+impl Disk for RawDisk {
+    type Queue = raw::DiskQueue;
+
+    fn queue(&self) -> Result<raw::DiskQueue, IoError> {
+        Ok(raw::DiskQueue::new(self.0.clone()))
     }
 }
 
@@ -65,15 +80,22 @@ impl Threads for Workers {
 
 impl Host for RawHost {
     type File = Mapped;
+    type Disk = RawDisk;
     type Threads = Workers;
 
     fn open(&self, path: &[u8]) -> Result<Mapped, IoError> {
-        let file = raw::File::open(path).map_err(describe)?;
-        match file.is_empty() {
-            Ok(true) => Err(IoError { closed: false, text: String::from("the file is empty") }),
-            Ok(false) => raw::Mapping::new(&file, false).map(Mapped).map_err(describe),
-            Err(error) => Err(describe(error)),
-        }
+        let file = open(path)?;
+        let mapping = raw::Mapping::new(&file, false).map_err(describe)?;
+        Ok(Mapped(mapping, file))
+    }
+
+    fn open_disk(&self, path: &[u8]) -> Result<RawDisk, IoError> {
+        open(path)?;
+        raw::Disk::open(path).map(RawDisk).map_err(describe)
+    }
+
+    fn system_file(&self, path: &[u8], buffer: &mut [u8]) -> usize {
+        raw::File::open(path).and_then(|file| file.read_at(0, buffer)).unwrap_or(0)
     }
 
     fn read_input(&self) -> Result<Vec<u8>, IoError> {
@@ -128,6 +150,15 @@ impl Host for RawHost {
 
     fn peak_memory(&self) -> Option<u64> {
         raw::peak_ram_bytes()
+    }
+}
+
+/// Opens a file that is not empty.
+fn open(path: &[u8]) -> Result<raw::File, IoError> {
+    let file = raw::File::open(path).map_err(describe)?;
+    match file.is_empty().map_err(describe)? {
+        true => Err(IoError { closed: false, text: String::from("the file is empty") }),
+        false => Ok(file),
     }
 }
 

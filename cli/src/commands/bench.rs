@@ -9,15 +9,17 @@ use picolm_core::order::sorted;
 use picolm_core::platform::Threads;
 use picolm_core::session::Session;
 
-use crate::ahead::Ahead;
 use crate::decimal::Decimal;
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::json::Json;
 use crate::loaded::{self, Loaded};
 use crate::options::Options;
+use crate::weights::Weights;
 
-/// Tokens of the short prompt, which is also the one of the first token.
+/// Tokens of the prompt before the first token of all.
+const FIRST: usize = 100;
+/// Tokens of the short prompt.
 const SHORT: usize = 128;
 
 pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failure> {
@@ -32,7 +34,7 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
     let session = loaded.session(host, &threads, limits)?;
     let load_ns = host.clock().now_ns() - start;
     let mut bench = Bench { host, loaded, session };
-    bench.prefill(sizes.short)?;
+    bench.prefill(sizes.first)?;
     let first_token_ns = host.clock().now_ns() - start;
     let [mut short, mut long, mut decode, mut decode_at] = [const { Vec::new() }; 4];
     for _ in 0..options.rounds {
@@ -68,6 +70,7 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
 
 /// How many tokens are measured.
 struct Sizes {
+    first: usize,
     short: usize,
     long: usize,
     generate: usize,
@@ -80,7 +83,7 @@ impl Sizes {
         let long = options.bench_prompt.unwrap_or(512.min(context));
         let generate = options.generate.unwrap_or(128.min(context.div_ceil(2)));
         let at = options.at.unwrap_or(1024.min(context.saturating_sub(generate)));
-        let sizes = Sizes { short: SHORT.min(context), long, generate, at };
+        let sizes = Sizes { first: FIRST.min(context), short: SHORT.min(context), long, generate, at };
         let needed = sizes.context();
         match needed > context {
             true => Err(Failure::Request(format!(
@@ -98,8 +101,8 @@ impl Sizes {
 
 struct Bench<'b, 'f, H: Host> {
     host: &'b H,
-    loaded: &'b Loaded<'f, H::File>,
-    session: Session<'b, 'f, Ahead<'f, H::File>>,
+    loaded: &'b Loaded<'f, H>,
+    session: Session<'b, 'f, Weights<'f, H>>,
 }
 
 impl<H: Host> Bench<'_, '_, H> {
@@ -159,14 +162,14 @@ struct Results {
 
 impl Results {
     fn table(&self) -> String {
-        let Sizes { short, long, at, .. } = self.sizes;
+        let Sizes { first, short, long, at, .. } = self.sizes;
         let mut text = String::new();
         let mut row = |name: &str, value: f64, decimals: u32, unit: &str| {
             let value = format!("{}", Decimal(value, decimals));
             text.push_str(&format!("{name:<16}{value:>10} {unit}\n"));
         };
         row("load", self.load_ms, 1, "ms");
-        row("first token", self.first_token_ms, 1, &format!("ms with the load, after {short} tokens"));
+        row("first token", self.first_token_ms, 1, &format!("ms with the load, after {first} tokens"));
         row(&format!("prefill {short}"), self.prefill_short, 2, "tok/s");
         if long != short {
             row(&format!("prefill {long}"), self.prefill_long, 2, "tok/s");
@@ -182,7 +185,7 @@ impl Results {
     }
 
     fn json(&self, rounds: usize) -> String {
-        let Sizes { short, long, generate, at } = self.sizes;
+        let Sizes { short, long, generate, at, .. } = self.sizes;
         Json::object(|json| {
             let mut float = |key: &str, value| json.number(key, Decimal(value, 3));
             float("load_ms", self.load_ms);

@@ -7,6 +7,7 @@ use core::fmt::Write;
 
 use picolm_core::model::Model;
 use picolm_core::order::sorted;
+use picolm_core::plan::Plan;
 
 use crate::decimal::Decimal;
 use crate::failure::Failure;
@@ -33,10 +34,11 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
         context: session.context(),
         buffers: session.buffer_bytes(),
     };
+    let plan = loaded.plan(host, &threads, options.limits)?;
     let name = model.gguf.string("general.name").ok().flatten().unwrap_or_default();
     let text = match options.json {
-        true => json(model, name, &shares(model), &memory),
-        false => table(model, name, &shares(model), &memory),
+        true => json(model, name, &shares(model), &memory, plan.as_ref()),
+        false => table(model, name, &shares(model), &memory, plan.as_ref()),
     };
     crate::write(host, &text)
 }
@@ -65,7 +67,13 @@ fn shares(model: &Model<'_>) -> Vec<Share> {
     order.iter().filter_map(|&index| shares.get(index as usize).copied()).collect()
 }
 
-fn table(model: &Model<'_>, name: &[u8], shares: &[Share], memory: &Memory) -> String {
+fn table(
+    model: &Model<'_>,
+    name: &[u8],
+    shares: &[Share],
+    memory: &Memory,
+    plan: Option<&Plan>,
+) -> String {
     let spec = &model.spec;
     let mut text = String::new();
     let mut row = |key: &str, value: &str| {
@@ -102,10 +110,33 @@ fn table(model: &Model<'_>, name: &[u8], shares: &[Share], memory: &Memory) -> S
         &format!("{} ({} at {} tokens)", mib(memory.kv as u64), memory.kv_type, memory.context),
     );
     row("work buffers", &mib(memory.buffers as u64));
+    if let Some(plan) = plan {
+        plan_table(plan, &mut text);
+    }
     text
 }
 
-fn json(model: &Model<'_>, name: &[u8], shares: &[Share], memory: &Memory) -> String {
+/// How the memory is divided.
+fn plan_table(plan: &Plan, text: &mut String) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "\nwithin {}", mib(plan.ram));
+    for (name, bytes) in plan.parts() {
+        let _ = writeln!(text, "  {name:<24}{:>12}", mib(bytes));
+    }
+    let _ = writeln!(text, "  {:<24}{:>12}", "together", mib(plan.total()));
+    let _ = writeln!(text, "read from the file for each token: {}", mib(plan.read_per_token));
+    let _ = writeln!(text, "the least that would do: {}", mib(plan.least));
+    let batch = plan.limits.batch;
+    let _ = writeln!(text, "tokens of a prompt that go through the weights together: {batch}");
+}
+
+fn json(
+    model: &Model<'_>,
+    name: &[u8],
+    shares: &[Share],
+    memory: &Memory,
+    plan: Option<&Plan>,
+) -> String {
     let spec = &model.spec;
     Json::object(|json| {
         json.string("name", name);
@@ -139,6 +170,21 @@ fn json(model: &Model<'_>, name: &[u8], shares: &[Share], memory: &Memory) -> St
             json.string("kv_type", memory.kv_type.as_bytes());
             json.number("kv_context", memory.context);
             json.number("buffer_bytes", memory.buffers);
+        });
+        let Some(plan) = plan else { return };
+        json.child("plan", |json| {
+            json.number("ram_bytes", plan.ram);
+            json.number("held_bytes", plan.held);
+            json.number("stack_bytes", plan.stacks);
+            json.number("system_bytes", plan.system);
+            json.number("kv_bytes", plan.kv);
+            json.number("work_bytes", plan.work);
+            json.number("window_bytes", plan.windows);
+            json.number("kept_bytes", plan.kept);
+            json.number("total_bytes", plan.total());
+            json.number("least_bytes", plan.least);
+            json.number("read_bytes_per_token", plan.read_per_token);
+            json.number("batch", plan.limits.batch);
         });
     })
 }

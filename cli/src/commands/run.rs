@@ -5,18 +5,19 @@ use alloc::vec::Vec;
 
 use picolm_constraint::{Constraint, TokenTrie};
 use picolm_core::chat::Template;
+use picolm_core::plan::Plan;
 use picolm_core::platform::Threads;
 use picolm_core::sampler::Sampler;
 use picolm_core::session::Session;
 use picolm_core::tokenizer::TextDecoder;
 
-use crate::ahead::Ahead;
 use crate::constrained;
 use crate::decimal::Decimal;
 use crate::failure::Failure;
-use crate::host::{File, Host, Stream};
+use crate::host::{Host, Stream};
 use crate::loaded::{self, Loaded};
 use crate::options::Options;
+use crate::weights::Weights;
 
 pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failure> {
     let start = host.clock().now_ns();
@@ -29,30 +30,42 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
         false => prompt,
     };
     let tokens = loaded.prompt_tokens(&text, options)?;
-    let threads = host.threads(options.threads);
-    let session = loaded.session(host, &threads, options.limits)?;
     let loaded_at = host.clock().now_ns();
-    if options.verbose {
-        describe(host, loaded, &session, threads.count(), loaded_at - start);
-    }
-    let mut sampler = Sampler::new(options.sampling, loaded.model.tokenizer.len())
-        .map_err(|error| loaded.fail(error))?;
-    tokens.iter().for_each(|&token| sampler.accept(token));
+    // Before the session, which takes the memory that is left.
     let trie;
     let mut constraint = None;
     if let Some((name, grammar)) = grammar {
         let fail = |error| constrained::fail(name, error);
         trie = TokenTrie::new(&loaded.model.tokenizer).map_err(fail)?;
-        let mut prepared = Constraint::new(grammar, &loaded.model.tokenizer, &trie).map_err(fail)?;
-        // The last token need not be evaluated.
-        let room = (session.context() + 1).saturating_sub(tokens.len());
-        prepared.begin(options.max_tokens.min(room)).map_err(fail)?;
+        let prepared = Constraint::new(grammar, &loaded.model.tokenizer, &trie).map_err(fail)?;
         if options.verbose {
             let ready = host.clock().now_ns();
             describe_constraint(host, &prepared, trie.bytes(), ready - loaded_at);
         }
-        constraint = Some(prepared);
+        constraint = Some((name, prepared));
     }
+    let threads = host.threads(options.threads);
+    let session = loaded.session(host, &threads, options.limits)?;
+    if options.verbose {
+        describe(host, loaded, &session, threads.count(), loaded_at - start);
+        if let Some(plan) = loaded.plan(host, &threads, options.limits)? {
+            describe_plan(host, &plan);
+        }
+    }
+    let constraint = match constraint {
+        Some((name, mut prepared)) => {
+            // The last token need not be evaluated.
+            let room = (session.context() + 1).saturating_sub(tokens.len());
+            prepared
+                .begin(options.max_tokens.min(room))
+                .map_err(|error| constrained::fail(name, error))?;
+            Some(prepared)
+        }
+        None => None,
+    };
+    let mut sampler = Sampler::new(options.sampling, loaded.model.tokenizer.len())
+        .map_err(|error| loaded.fail(error))?;
+    tokens.iter().for_each(|&token| sampler.accept(token));
     let mut generation = Generation {
         host,
         loaded,
@@ -69,8 +82,8 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
 }
 
 /// The prompt as the model's chat template writes it.
-fn chat_text<F: File>(
-    loaded: &Loaded<'_, F>,
+fn chat_text<H: Host>(
+    loaded: &Loaded<'_, H>,
     prompt: &[u8],
     options: &Options<'_>,
 ) -> Result<Vec<u8>, Failure> {
@@ -87,8 +100,8 @@ fn chat_text<F: File>(
 
 fn describe<H: Host>(
     host: &H,
-    loaded: &Loaded<'_, H::File>,
-    session: &Session<'_, '_, Ahead<'_, H::File>>,
+    loaded: &Loaded<'_, H>,
+    session: &Session<'_, '_, Weights<'_, H>>,
     threads: usize,
     load_ns: u64,
 ) {
@@ -123,14 +136,27 @@ fn describe_constraint<H: Host>(
     host.write_error(line.as_bytes());
 }
 
+/// How little memory is used.
+fn describe_plan<H: Host>(host: &H, plan: &Plan) {
+    let mb = |bytes: u64| Decimal(bytes as f64 / 1e6, 1);
+    let parts = plan.parts().map(|(name, bytes)| format!("{name} {} MB", mb(bytes)));
+    let line = format!(
+        "within {} MB: {}; {} MB are read for each token\n",
+        mb(plan.ram),
+        parts.join(", "),
+        mb(plan.read_per_token)
+    );
+    host.write_error(line.as_bytes());
+}
+
 /// What a token's text may take without growing a buffer.
 const TOKEN_BYTES: usize = 512;
 
 /// One text being generated.
 struct Generation<'g, 'f, H: Host> {
     host: &'g H,
-    loaded: &'g Loaded<'f, H::File>,
-    session: Session<'g, 'f, Ahead<'f, H::File>>,
+    loaded: &'g Loaded<'f, H>,
+    session: Session<'g, 'f, Weights<'f, H>>,
     sampler: Sampler,
     constraint: Option<Constraint<'g, 'f>>,
     prefill_ns: u64,
@@ -282,7 +308,9 @@ impl<H: Host> Generation<'_, '_, H> {
             },
         );
         if let Some(peak) = self.host.peak_memory() {
-            lines.push_str(&format!(", {} MB peak with the mapped file", Decimal(peak as f64 / 1e6, 1)));
+            let peak = Decimal(peak as f64 / 1e6, 1);
+            let file = if self.loaded.is_mapped() { " with the mapped file" } else { "" };
+            lines.push_str(&format!(", {peak} MB peak{file}"));
         }
         lines.push('\n');
         self.host.write_error(lines.as_bytes());

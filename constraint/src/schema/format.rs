@@ -34,10 +34,11 @@ macro_rules! date {
     };
 }
 
+/// A leap second ends a day of UTC; with other offsets it is not written.
 macro_rules! time {
     () => {
-        "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,6})?\
-         (?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+        "(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,6})?\
+         (?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])|23:59:60(?:\\.[0-9]{1,6})?(?:[Zz]|[+-]00:00))"
     };
 }
 
@@ -45,9 +46,6 @@ macro_rules! time {
 const DATE: &str = concat!("^", date!(), "$");
 const TIME: &str = concat!("^", time!(), "$");
 const DATE_TIME: &str = concat!("^", date!(), "[Tt]", time!(), "$");
-
-const EMAIL: &str = "^[A-Za-z0-9_+~-]{1,32}(?:\\.[A-Za-z0-9_+~-]{1,16}){0,2}@\
-    [A-Za-z0-9](?:[A-Za-z0-9-]{0,30}[A-Za-z0-9])?(?:\\.[A-Za-z]{2,12}){1,2}$";
 
 macro_rules! ipv4 {
     () => {
@@ -68,6 +66,16 @@ macro_rules! ipv6 {
         )
     };
 }
+
+/// What stands before the `@` may be in quotes, and a host may be an address in brackets.
+const EMAIL: &str = concat!(
+    "^(?:[A-Za-z0-9_+~-]{1,32}(?:\\.[A-Za-z0-9_+~-]{1,16}){0,2}|\"[A-Za-z0-9 ._@-]{1,32}\")@\
+     (?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,30}[A-Za-z0-9])?(?:\\.[A-Za-z]{2,12}){1,2}|\\[(?:",
+    ipv4!(),
+    "|IPv6:",
+    ipv6!(),
+    ")\\])$"
+);
 
 const IPV4: &str = concat!("^", ipv4!(), "$");
 const IPV6: &str = concat!("^", ipv6!(), "$");

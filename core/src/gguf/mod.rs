@@ -82,9 +82,10 @@ where
     S: WeightSource<'a> + ?Sized,
 {
     let file_len = source.len();
-    if source.window_len() == usize::MAX {
-        let len = usize::try_from(file_len).map_err(|_| GgufError::OutOfMemory)?;
-        return Ok(source.pin(Span::new(0, len))?);
+    if let Some(bytes) =
+        usize::try_from(file_len).ok().and_then(|len| source.resident(Span::new(0, len)))
+    {
+        return Ok(Cow::Borrowed(bytes));
     }
     let mut want = FIRST_READ.min(file_len);
     loop {

@@ -101,7 +101,7 @@ impl<'l, 'h, 'a, S: WeightSource<'a>> Loader<'l, 'h, S> {
         let start = self.constants.len();
         reserve(&mut self.constants, len)?;
         self.constants.resize(start + len, 0.0);
-        let bytes = self.source.view(tensor.span(0, 1), None)?;
+        let bytes = self.source.view(tensor.span(0, 1), tensor.row_bytes())?;
         tensor.format.dequantize(bytes, self.constants.get_mut(start..).unwrap_or_default());
         Ok(Vector { start: start as u32, len: len as u32 })
     }

@@ -89,9 +89,9 @@ impl Model<'_> {
     pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
         let layers = self.layers.iter().flat_map(|layer| {
             [
-                &layer.query,
                 &layer.key,
                 &layer.value,
+                &layer.query,
                 &layer.attention_output,
                 &layer.gate,
                 &layer.up,

@@ -11,7 +11,7 @@ use core::arch::x86_64::*;
 use core::ops::Range;
 
 use super::float_rows::{self, Floats16, Register};
-use super::lanes::{Lanes, Run};
+use super::lanes::{Lanes, Pairs, Run};
 use super::x86::{dword, operations, products, words};
 use super::{Isa, Kernels, floats, panels};
 use crate::activations::{Activations, Layout};
@@ -73,7 +73,8 @@ impl Lanes for Ymm {
 
     products! {
         Ymm; _mm256_set1_epi32, _mm256_set1_epi16, _mm256_maddubs_epi16, _mm256_madd_epi16;
-        _mm256_abs_epi8, _mm256_sign_epi8, _mm256_add_epi16, _mm256_add_epi32
+        _mm256_add_epi16, _mm256_add_epi32;
+        _mm256_and_si256, _mm256_slli_epi16, _mm256_srli_epi16, _mm256_srai_epi16
     }
 
     #[inline(always)]

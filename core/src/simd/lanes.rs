@@ -33,6 +33,8 @@ pub(crate) trait Lanes: Copy {
     const UNSIGNED: bool;
     /// Whether it is [`dot_wide`](Self::dot_wide) that blocks of 32 are multiplied by.
     const TOGETHER: bool = false;
+    /// Whether blocks of 32 are multiplied as words ([`dot_split`](Self::dot_split)) and not as bytes.
+    const WORDS: bool = false;
     /// Whether loops over the units of a superblock are written out.
     const UNROLL: bool = false;
     /// As many floats.
@@ -187,6 +189,28 @@ pub(crate) trait Lanes: Copy {
         let mut sum = self;
         for (words, &x) in words.0.iter().zip(x.as_chunks::<2>().0) {
             sum = sum.dot_words(*words, x);
+        }
+        sum
+    }
+    /// Bytes 0 and 2, and bytes 1 and 3, as words; signed if `MAX` is 128.
+    #[inline(always)]
+    fn split<const MAX: u32>(self) -> [Self; 2] {
+        let mask = Self::splat(0x00FF_00FF);
+        if MAX < 128 {
+            return [self.and(mask), self.shr::<8>().and(mask)];
+        }
+        // A byte with its sign bit turned over is the value plus 128.
+        let (raised, by) = (self.xor(Self::splat(0x8080_8080)), Self::splat(0x0080_0080));
+        [raised.and(mask).sub_words(by), raised.shr::<8>().and(mask).sub_words(by)]
+    }
+    /// `self` + Σ w·x over 16 elements: `w` of [`split`](Self::split), `x` words of which of every four the second and the
+    /// third are in each other's place.
+    #[inline(always)]
+    fn dot_split(self, w: &Pairs<Self>, x: &[[i8; 4]; 8]) -> Self {
+        let word = |low: i8, high: i8| i16::from_le_bytes([low as u8, high as u8]);
+        let mut sum = self;
+        for (words, &[a, b, c, d]) in w.0.iter().zip(x) {
+            sum = sum.dot_words(*words, [word(a, b), word(c, d)]);
         }
         sum
     }
@@ -471,6 +495,15 @@ impl<L: Lanes> Run<L> {
             d.pair::<0, 1>(),
             d.pair::<2, 3>(),
         ])
+    }
+
+    /// Each lane as [`Lanes::split`] has it.
+    #[inline(always)]
+    pub(crate) fn split<const MAX: u32>(self) -> Pairs<L> {
+        let Run([a, b, c, d]) = self;
+        let ([a, e], [b, f]) = (a.split::<MAX>(), b.split::<MAX>());
+        let ([c, g], [d, h]) = (c.split::<MAX>(), d.split::<MAX>());
+        Pairs([a, e, b, f, c, g, d, h])
     }
 
     /// Neighbouring bytes as pairs of signed words.

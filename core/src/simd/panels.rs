@@ -9,7 +9,7 @@
 use core::ops::Range;
 
 use super::TILE_ROWS;
-use super::lanes::{Block32, Blocks, Lanes, Run};
+use super::lanes::{Block32, Blocks, Lanes, Pairs, Run};
 use crate::activations::{Activations, Planes};
 use crate::quant::{Block, Format32};
 
@@ -199,6 +199,14 @@ impl<'p> Place<'p> {
         [[a, b], [c, d]]
     }
 
+    /// The integers of a block of 32 as words.
+    #[inline(always)]
+    fn words32(self) -> &'p [[[i8; 4]; 8]; 2] {
+        let words = self.planes.bytes.as_chunks::<4>().0.as_chunks::<8>().0.as_chunks::<2>().0;
+        // SAFETY: as above.
+        unsafe { words.get_unchecked(self.index) }
+    }
+
     /// Plane `n`, if each vector has `count` planes: those of the next vectors follow.
     #[inline(always)]
     pub(super) fn plane(self, n: usize, count: usize) -> Plane<'p> {
@@ -228,27 +236,136 @@ pub(crate) unsafe fn rows32<L: Lanes, F: Format32>(
     let planes = x.two_planes();
     let blocks = row_bytes / F::Block::BYTES;
     let vectors = Vectors::of_32(planes, blocks);
-    let mut parts = Parts::new(weights, row_bytes);
     let range = part_of(planes, 0, &columns);
-    while let Some(mut part) = parts.next::<L>(&columns, out) {
-        // SAFETY: a part's rows have `blocks` blocks each.
+    let parts = Parts::new(weights, row_bytes);
+    // SAFETY: the caller's promise.
+    unsafe {
+        if L::WORDS {
+            parts32::<L, F, Words<L>>(parts, blocks, vectors, &columns, &range, out);
+        } else {
+            parts32::<L, F, Bytes<L>>(parts, blocks, vectors, &columns, &range, out);
+        }
+    }
+}
+
+/// The parts of a tile times those of the columns that are in `range`.
+///
+/// # Safety
+///
+/// The rows of `parts` have `blocks` blocks each, and so have the vectors.
+#[inline(always)]
+unsafe fn parts32<L: Lanes, F: Format32, W: Weights<L>>(
+    mut parts: Parts<'_>,
+    blocks: usize,
+    vectors: Vectors<'_>,
+    columns: &Range<usize>,
+    range: &Range<usize>,
+    out: &mut [f32],
+) {
+    while let Some(mut part) = parts.next::<L>(columns, out) {
+        // SAFETY: the caller's promise.
         unsafe {
             if range.len() == 1 {
-                direct32::<L, F>(&mut part, blocks, vectors, range.start);
+                direct32::<L, F, W>(&mut part, blocks, vectors, range.start);
             } else {
-                panel32::<L, F>(&mut part, blocks, vectors, &range);
+                panel32::<L, F, W>(&mut part, blocks, vectors, range);
             }
         }
     }
 }
 
 /// The weights of blocks as the dot products take them.
-#[inline(always)]
-fn ready32<L: Lanes, F: Format32>(mut block: Block32<L>) -> Block32<L> {
-    if L::UNSIGNED && F::MAX == 128 {
-        block.q = [block.q[0].xor(0x8080_8080), block.q[1].xor(0x8080_8080)];
+trait Weights<L: Lanes>: Copy {
+    /// The weights of a format's blocks.
+    fn new<F: Format32>(q: [Run<L>; 2]) -> Self;
+    /// Σ (q − bias)·x for `C` columns from `place` on.
+    fn dots<F: Format32, const C: usize>(&self, place: Place<'_>) -> [L; C];
+}
+
+/// Bytes, multiplied with two planes.
+#[derive(Clone, Copy)]
+struct Bytes<L>([Run<L>; 2]);
+
+/// Words, multiplied with words.
+#[derive(Clone, Copy)]
+struct Words<L>([Pairs<L>; 2]);
+
+impl<L: Lanes> Weights<L> for Bytes<L> {
+    #[inline(always)]
+    fn new<F: Format32>([first, second]: [Run<L>; 2]) -> Self {
+        if L::UNSIGNED && F::MAX == 128 {
+            return Bytes([first.xor(0x8080_8080), second.xor(0x8080_8080)]);
+        }
+        Bytes([first, second])
     }
-    block
+
+    #[inline(always)]
+    fn dots<F: Format32, const C: usize>(&self, place: Place<'_>) -> [L; C] {
+        let mut dots = [L::splat(0); C];
+        if L::TOGETHER {
+            for (c, dot) in dots.iter_mut().enumerate() {
+                *dot = dot32::<L, F>(self.0, place.plus(c));
+            }
+            return dots;
+        }
+        let bias = if L::UNSIGNED && F::MAX == 128 { 128 } else { F::BIAS };
+        let mut high = [L::splat(0); C];
+        for (c, low) in dots.iter_mut().enumerate() {
+            *low = L::splat(place.plus(c).sum().wrapping_mul(-bias) as u32);
+        }
+        for (r, run) in self.0.iter().enumerate() {
+            for c in 0..C {
+                let [high_x, low_x] = place.plus(c).runs32();
+                high[c] = dot_run32::<L, F>(high[c], *run, high_x[r]);
+                dots[c] = dot_run32::<L, F>(dots[c], *run, low_x[r]);
+            }
+        }
+        for (dot, high) in dots.iter_mut().zip(high) {
+            *dot = high.shl::<8>().sub(high).add(*dot);
+        }
+        dots
+    }
+}
+
+impl<L: Lanes> Weights<L> for Words<L> {
+    #[inline(always)]
+    fn new<F: Format32>([first, second]: [Run<L>; 2]) -> Self {
+        match F::MAX {
+            128 => Words([first.split::<128>(), second.split::<128>()]),
+            _ => Words([first.split::<127>(), second.split::<127>()]),
+        }
+    }
+
+    #[inline(always)]
+    fn dots<F: Format32, const C: usize>(&self, place: Place<'_>) -> [L; C] {
+        let mut dots = [L::splat(0); C];
+        if F::BIAS != 0 {
+            for (c, dot) in dots.iter_mut().enumerate() {
+                *dot = L::splat(place.plus(c).sum().wrapping_mul(-F::BIAS) as u32);
+            }
+        }
+        for (r, pairs) in self.0.iter().enumerate() {
+            for (c, dot) in dots.iter_mut().enumerate() {
+                *dot = dot.dot_split(pairs, &place.plus(c).words32()[r]);
+            }
+        }
+        dots
+    }
+}
+
+/// A block of 32 of each row, ready to be multiplied.
+#[derive(Clone, Copy)]
+struct Ready<L: Lanes, W> {
+    weights: W,
+    scale: L::Floats,
+    min: L::Floats,
+}
+
+impl<L: Lanes, W: Weights<L>> Ready<L, W> {
+    #[inline(always)]
+    fn new<F: Format32>(block: Block32<L>) -> Self {
+        Ready { weights: W::new::<F>(block.q), scale: block.scale, min: block.min }
+    }
 }
 
 /// total + Σ w·x over a run.
@@ -277,33 +394,12 @@ fn dot32<L: Lanes, F: Format32>(q: [Run<L>; 2], place: Place<'_>) -> L {
 
 /// totals + x_scale·(scale·Σ(q − bias)·x + min·Σx) for a block and `C` columns from `place` on.
 #[inline(always)]
-fn add32<L: Lanes, F: Format32, const C: usize>(
+fn add32<L: Lanes, F: Format32, W: Weights<L>, const C: usize>(
     totals: &mut [L::Floats; C],
-    block: &Block32<L>,
+    block: &Ready<L, W>,
     place: Place<'_>,
 ) {
-    let mut dots = [L::splat(0); C];
-    if L::TOGETHER {
-        for (c, dot) in dots.iter_mut().enumerate() {
-            *dot = dot32::<L, F>(block.q, place.plus(c));
-        }
-    } else {
-        let bias = if L::UNSIGNED && F::MAX == 128 { 128 } else { F::BIAS };
-        let mut high = [L::splat(0); C];
-        for (c, low) in dots.iter_mut().enumerate() {
-            *low = L::splat(place.plus(c).sum().wrapping_mul(-bias) as u32);
-        }
-        for (r, run) in block.q.iter().enumerate() {
-            for c in 0..C {
-                let [high_x, low_x] = place.plus(c).runs32();
-                high[c] = dot_run32::<L, F>(high[c], *run, high_x[r]);
-                dots[c] = dot_run32::<L, F>(dots[c], *run, low_x[r]);
-            }
-        }
-        for (dot, high) in dots.iter_mut().zip(high) {
-            *dot = high.shl::<8>().sub(high).add(*dot);
-        }
-    }
+    let dots = block.weights.dots::<F, C>(place);
     for (c, (total, dot)) in totals.iter_mut().zip(dots).enumerate() {
         let place = place.plus(c);
         let mut t = L::mul_floats(block.scale, dot.to_floats());
@@ -320,7 +416,7 @@ fn add32<L: Lanes, F: Format32, const C: usize>(
 ///
 /// The rows of `part` have `blocks` blocks each, and so have the vectors.
 #[inline(always)]
-unsafe fn direct32<L: Lanes, F: Format32>(
+unsafe fn direct32<L: Lanes, F: Format32, W: Weights<L>>(
     part: &mut Part<'_>,
     blocks: usize,
     vectors: Vectors<'_>,
@@ -331,10 +427,10 @@ unsafe fn direct32<L: Lanes, F: Format32>(
     let mut rows = unsafe { Blocks::new(part.first, part.stride, F::Block::BYTES) };
     for b in 0..blocks {
         part.prefetch::<L>(b, F::Block::BYTES);
-        let block = ready32::<L, F>(F::lanes(&rows));
+        let block = Ready::<L, W>::new::<F>(F::lanes(&rows));
         // SAFETY: as above.
         unsafe {
-            add32::<L, F, 1>(&mut total, &block, vectors.place(b, column));
+            add32::<L, F, W, 1>(&mut total, &block, vectors.place(b, column));
             rows = rows.next();
         }
     }
@@ -350,22 +446,22 @@ const PANEL_BLOCKS: usize = 8;
 ///
 /// The rows of `part` have `blocks` blocks each, and so have the vectors.
 #[inline(always)]
-unsafe fn panel32<L: Lanes, F: Format32>(
+unsafe fn panel32<L: Lanes, F: Format32, W: Weights<L>>(
     part: &mut Part<'_>,
     blocks: usize,
     vectors: Vectors<'_>,
     columns: &Range<usize>,
 ) {
-    let zero = L::splat_float(0.0);
-    let mut panel =
-        [Block32::<L> { q: [Run([L::splat(0); 4]); 2], scale: zero, min: zero }; PANEL_BLOCKS];
+    let (zero, zeros) = (L::splat_float(0.0), Run([L::splat(0); 4]));
+    let empty = Block32::<L> { q: [zeros; 2], scale: zero, min: zero };
+    let mut panel = [Ready::<L, W>::new::<F>(empty); PANEL_BLOCKS];
     for first in (0..blocks).step_by(PANEL_BLOCKS) {
         let count = PANEL_BLOCKS.min(blocks - first);
         for (b, out) in panel[..count].iter_mut().enumerate() {
             let at = (first + b) * F::Block::BYTES;
             // SAFETY: first + b is one of the blocks.
             let block = unsafe { Blocks::new(part.first.add(at), part.stride, F::Block::BYTES) };
-            *out = ready32::<L, F>(F::lanes(&block));
+            *out = Ready::new::<F>(F::lanes(&block));
         }
         let panel = &panel[..count];
         let mut column = columns.start;
@@ -373,9 +469,9 @@ unsafe fn panel32<L: Lanes, F: Format32>(
             // SAFETY: there are so many columns and blocks.
             column += unsafe {
                 match columns.end - column {
-                    8.. if L::ROWS == 16 => columns32::<L, F, 8>(part, panel, first, vectors, column),
-                    4.. => columns32::<L, F, 4>(part, panel, first, vectors, column),
-                    _ => columns32::<L, F, 1>(part, panel, first, vectors, column),
+                    8.. if L::ROWS == 16 => columns32::<L, F, W, 8>(part, panel, first, vectors, column),
+                    4.. => columns32::<L, F, W, 4>(part, panel, first, vectors, column),
+                    _ => columns32::<L, F, W, 1>(part, panel, first, vectors, column),
                 }
             };
         }
@@ -388,9 +484,9 @@ unsafe fn panel32<L: Lanes, F: Format32>(
 ///
 /// The vectors have so many blocks, and there are so many of them.
 #[inline(always)]
-unsafe fn columns32<L: Lanes, F: Format32, const C: usize>(
+unsafe fn columns32<L: Lanes, F: Format32, W: Weights<L>, const C: usize>(
     part: &mut Part<'_>,
-    panel: &[Block32<L>],
+    panel: &[Ready<L, W>],
     first: usize,
     vectors: Vectors<'_>,
     column: usize,
@@ -404,7 +500,7 @@ unsafe fn columns32<L: Lanes, F: Format32, const C: usize>(
     for (b, block) in panel.iter().enumerate() {
         // SAFETY: the caller's promise.
         let place = unsafe { vectors.place(first + b, column) };
-        add32::<L, F, C>(&mut totals, block, place);
+        add32::<L, F, W, C>(&mut totals, block, place);
     }
     for (c, total) in totals.iter().enumerate() {
         L::store_floats(*total, part.column(column + c));

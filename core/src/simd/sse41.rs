@@ -11,7 +11,7 @@ use core::arch::x86_64::*;
 use core::ops::Range;
 
 use super::float_rows::{self, Plain};
-use super::lanes::{Lanes, Run};
+use super::lanes::{Lanes, Pairs, Run};
 use super::x86::{dword, operations, products, words};
 use super::{Isa, Kernels, floats, panels, portable};
 use crate::activations::{Activations, Layout};
@@ -74,7 +74,8 @@ impl Lanes for Xmm {
 
     products! {
         Xmm; _mm_set1_epi32, _mm_set1_epi16, _mm_maddubs_epi16, _mm_madd_epi16;
-        _mm_abs_epi8, _mm_sign_epi8, _mm_add_epi16, _mm_add_epi32
+        _mm_add_epi16, _mm_add_epi32;
+        _mm_and_si128, _mm_slli_epi16, _mm_srli_epi16, _mm_srai_epi16
     }
 
     #[inline(always)]

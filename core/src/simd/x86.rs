@@ -189,9 +189,33 @@ pub(super) use operations;
 macro_rules! products {
     (
         $lanes:ident; $splat:ident, $splat_words:ident, $maddubs:ident, $madd:ident;
-        $abs:ident, $sign:ident, $add_words:ident, $add:ident
+        $add_words:ident, $add:ident;
+        $and:ident, $shift_left:ident, $shift_right:ident, $shift_signed:ident
     ) => {
         const UNSIGNED: bool = false;
+        const WORDS: bool = true;
+
+        #[inline(always)]
+        fn split<const MAX: u32>(self) -> [Self; 2] {
+            unsafe {
+                match MAX {
+                    128 => [
+                        $lanes($shift_signed::<8>($shift_left::<8>(self.0))),
+                        $lanes($shift_signed::<8>(self.0)),
+                    ],
+                    _ => [$lanes($and(self.0, $splat_words(0xFF))), $lanes($shift_right::<8>(self.0))],
+                }
+            }
+        }
+
+        #[inline(always)]
+        fn dot_split(self, w: &Pairs<Self>, x: &[[i8; 4]; 8]) -> Self {
+            let mut sum = self.0;
+            for (w, x) in w.0.iter().zip(x) {
+                sum = unsafe { $add(sum, $madd(w.0, $splat(dword(*x)))) };
+            }
+            $lanes(sum)
+        }
 
         #[inline(always)]
         fn dot_bytes<const MAX: u32>(self, w: Run<Self>, x: &[i8; 16]) -> Self {

@@ -2,16 +2,21 @@
 """Asks llama.cpp, in a process of its own; run through `cargo xtask compare`.
 
 usage: llama.py bench MODEL THREADS PROMPT GENERATE AT REPACK FLASH
+       llama.py pressure MODEL TOKENS
        llama.py quantize FROM TO FORMAT
+       llama.py nothing
 
 bench     prints one JSON object, with the keys of `picolm bench --json`: the first token after a prompt of PROMPT tokens
           and the time to load before it, then the speeds, and the peak of memory. GENERATE tokens are decoded after 128,
           and after AT if that is not 0. REPACK and FLASH are 0 or 1: whether weights are laid out anew when they are
           loaded, and whether attention is fused.
+pressure  prints the speed of decoding TOKENS tokens, and the bytes that were read from disks for each.
 quantize  writes a model again in another format.
+nothing   loads the library, to see what that takes.
 """
 import ctypes
 import json
+import os
 import sys
 import time
 
@@ -99,6 +104,20 @@ def bench(path, threads, prompt, generate, at, repack, flash):
     print(json.dumps(figures))
 
 
+def pressure(path, tokens):
+    llama = LlamaCpp(path, len(os.sched_getaffinity(0)), 2048, False, True)
+    llama.evaluate(llama.prompt(8))
+    before = disk_reads()
+    figures = {"decode": llama.decode(tokens)}
+    figures["read_per_token"] = (disk_reads() - before) / tokens
+    print(json.dumps(figures))
+
+
+def disk_reads():
+    with open("/proc/self/io", encoding="ascii") as io:
+        return next(int(line.split()[1]) for line in io if line.startswith("read_bytes:"))
+
+
 def quantize(source, target, name):
     params = L.llama_model_quantize_default_params()
     params.ftype = {"F16": L.LLAMA_FTYPE_MOSTLY_F16, "Q8_0": L.LLAMA_FTYPE_MOSTLY_Q8_0}[name]
@@ -112,6 +131,10 @@ def main():
     match sys.argv[1:]:
         case ["bench", path, threads, prompt, generate, at, repack, flash]:
             bench(path, int(threads), int(prompt), int(generate), int(at), repack == "1", flash == "1")
+        case ["pressure", path, tokens]:
+            pressure(path, int(tokens))
+        case ["nothing"]:
+            pass
         case ["quantize", source, target, name]:
             quantize(source, target, name)
         case _:

@@ -47,7 +47,7 @@ pub(super) fn figures(json: &str) -> Figures {
 }
 
 /// The number behind a key of a flat JSON object.
-pub(super) fn number(json: &str, key: &str) -> Option<f64> {
+pub(crate) fn number(json: &str, key: &str) -> Option<f64> {
     let (_, rest) = json.split_once(&format!("\"{key}\""))?;
     let value = rest.trim_start().strip_prefix(':')?.trim_start();
     value.split([',', '}']).next()?.trim().parse().ok()

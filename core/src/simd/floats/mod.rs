@@ -90,6 +90,8 @@ trait Register: Copy {
     const SUMS: usize;
     /// Whether the matrix products of this instruction set take the sums of integers in all forms.
     const WORDS: bool = false;
+    /// Whether those take blocks of 32 as words ([`Lanes::WORDS`](super::lanes::Lanes::WORDS)) and not as two planes.
+    const JOINED: bool = false;
 
     /// Reads.
     ///
@@ -136,6 +138,21 @@ trait Register: Copy {
     ///
     /// [`LEN`](Self::LEN) bytes can be written.
     unsafe fn store_bytes(self, to: *mut i8);
+    /// Writes the lowest word of each float: of every four, the second and the third in each other's place.
+    ///
+    /// # Safety
+    ///
+    /// [`LEN`](Self::LEN) words can be written.
+    unsafe fn store_words(self, to: *mut i16) {
+        let mut lanes = [0.0f32; 16];
+        // SAFETY: no register is longer; LEN is a multiple of four; the caller's promise.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            for (i, lane) in lanes.iter().enumerate().take(Self::LEN) {
+                to.add(i & !3 | [0, 2, 1, 3][i & 3]).write_unaligned(lane.to_bits() as i16);
+            }
+        }
+    }
     /// The sum of 16 bytes.
     ///
     /// # Safety
@@ -382,6 +399,8 @@ impl Register for Four {
     // Each number is a copy of the loops: the small programs have one.
     const QUERIES: usize = if cfg!(feature = "vectors") { 4 } else { 1 };
     const SUMS: usize = 2;
+    // Its planes are those of SSE4.1.
+    const JOINED: bool = true;
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {

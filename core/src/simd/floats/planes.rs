@@ -24,10 +24,14 @@ fn fill32<R: Register>(part: &mut Part<'_>) {
     for i in 0..len {
         let block = part.source.next::<32>();
         let (factor, scale) = scale32(magnitude::<R>(block));
-        // SAFETY: `bytes` holds two planes of each block.
+        // SAFETY: `bytes` holds two planes of each block, or as many words.
         let sum = unsafe {
             let bytes = part.bytes.as_mut_ptr().add(i * 64);
-            store_wide::<R>(block, factor, [bytes, bytes.add(32)])
+            if R::JOINED {
+                store_words::<R>(block, factor, bytes.cast())
+            } else {
+                store_wide::<R>(block, factor, [bytes, bytes.add(32)])
+            }
         };
         part.sums[i] = sum;
         part.scales[i] = scale;
@@ -181,6 +185,27 @@ unsafe fn store_wide<R: Register>(part: &[f32; 32], factor: f32, to: [*mut i8; 2
     255 * i32::from(high) + i32::from(low)
 }
 
+/// Stores integers of 15 bits as [`Register::store_words`] does, and returns their sum.
+///
+/// # Safety
+///
+/// 32 words can be written.
+#[inline(always)]
+unsafe fn store_words<R: Register>(part: &[f32; 32], factor: f32, to: *mut i16) -> i32 {
+    let mut i = 0;
+    while i < 32 {
+        // SAFETY: LEN divides 32; the caller's promise.
+        unsafe {
+            let x = scaled(R::load(part.as_ptr().add(i)), factor, WIDE);
+            x.add(R::splat(SHIFT)).store_words(to.add(i));
+        }
+        i += R::LEN;
+    }
+    // SAFETY: they have just been written.
+    let words = unsafe { to.cast::<[i16; 32]>().read_unaligned() };
+    words.iter().map(|&word| i32::from(word)).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,6 +220,14 @@ mod tests {
                 store_wide::<Four>(&q.map(|q| q as f32), 1.0, [high.as_mut_ptr(), low.as_mut_ptr()])
             };
             assert_eq!(sum, q.iter().sum::<i32>());
+            let mut words = [0i16; 32];
+            // SAFETY: there are 32 words.
+            let sum_of_words =
+                unsafe { store_words::<Four>(&q.map(|q| q as f32), 1.0, words.as_mut_ptr()) };
+            assert_eq!(sum_of_words, sum);
+            for i in 0..32 {
+                assert_eq!(i32::from(words[i & !3 | [0, 2, 1, 3][i & 3]]), q[i]);
+            }
             for i in 0..32 {
                 assert_eq!(255 * i32::from(high[i]) + i32::from(low[i]), q[i]);
                 assert!(high[i] != -128 && low[i] != -128);

@@ -18,6 +18,7 @@ impl Register for Ymm {
     const LEN: usize = 8;
     const QUERIES: usize = 3;
     const SUMS: usize = 2;
+    const JOINED: bool = true;
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
@@ -85,6 +86,17 @@ impl Register for Ymm {
             let dwords = _mm256_shuffle_epi8(bits, _mm256_set1_epi32(0x0C08_0400));
             let pairs = _mm256_permutevar8x32_epi32(dwords, _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4));
             _mm_storel_epi64(to.cast(), _mm256_castsi256_si128(pairs));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_words(self, to: *mut i16) {
+        unsafe {
+            let (first, second) = (0x0908_0100, 0x0D0C_0504);
+            let order = _mm256_setr_epi32(first, second, 0, 0, first, second, 0, 0);
+            let words = _mm256_shuffle_epi8(_mm256_castps_si256(self.0), order);
+            let words = _mm256_permute4x64_epi64::<0b1000>(words);
+            _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(words));
         }
     }
 
