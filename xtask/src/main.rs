@@ -86,7 +86,7 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "pressure",
-        arguments: "[--model FILE]",
+        arguments: "[memory] [speed]",
         about: "measure what is held and read where memory is short, beside llama.cpp's (maintainers, root)",
         run: pressure::run,
     },
