@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::host::{Disk, File, Host, IoError, Stream};
+use crate::host::{Disk, File, Host, IoError, LockedFile, Stream};
 use picolm_core::platform::{Clock, CpuFeatures};
 use picolm_core::simd::{self, Kernels};
 use picolm_platform_std::{
@@ -105,9 +105,27 @@ impl Disk for StdDisk {
     }
 }
 
+/// A file with the system's lock on it.
+struct Locked(std::fs::File);
+
+impl LockedFile for Locked {
+    fn cut(&mut self, len: u64) -> Result<(), IoError> {
+        self.0.set_len(len).map_err(describe)
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), IoError> {
+        self.0.write_all(bytes).map_err(describe)
+    }
+
+    fn sync(&mut self) -> Result<(), IoError> {
+        self.0.sync_data().map_err(describe)
+    }
+}
+
 impl Host for StdHost {
     type File = Mapped;
     type Disk = StdDisk;
+    type Locked = Locked;
     type Threads = Pool;
 
     fn open(&self, path: &[u8]) -> Result<Mapped, IoError> {
@@ -116,6 +134,14 @@ impl Host for StdHost {
 
     fn open_disk(&self, path: &[u8]) -> Result<StdDisk, IoError> {
         picolm_platform_std::Disk::open(&path_of(path)).map(StdDisk).map_err(describe)
+    }
+
+    fn lock(&self, path: &[u8]) -> Result<Locked, IoError> {
+        picolm_platform_std::lock(&path_of(path)).map(Locked).map_err(describe)
+    }
+
+    fn rename(&self, from: &[u8], to: &[u8]) -> Result<(), IoError> {
+        std::fs::rename(path_of(from), path_of(to)).map_err(describe)
     }
 
     fn system_file(&self, path: &[u8], buffer: &mut [u8]) -> usize {

@@ -55,7 +55,7 @@ impl Failure {
 }
 
 /// A path as text, its control characters replaced.
-fn shown(path: &[u8]) -> String {
+pub(crate) fn shown(path: &[u8]) -> String {
     let text = String::from_utf8_lossy(path);
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

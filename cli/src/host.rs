@@ -50,12 +50,38 @@ pub trait Disk {
     fn queue(&self) -> Result<Self::Queue, IoError>;
 }
 
+/// A file that only this process writes, until it is dropped.
+pub trait LockedFile {
+    /// Cuts the file.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn cut(&mut self, len: u64) -> Result<(), IoError>;
+
+    /// Writes all bytes behind the file's end.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), IoError>;
+
+    /// Returns when all that was written has reached the disk.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn sync(&mut self) -> Result<(), IoError>;
+}
+
 /// Files, streams, threads and time.
 pub trait Host {
     /// A file's bytes.
     type File: File;
     /// A file that is read part by part.
     type Disk: Disk;
+    /// A file that only this process writes.
+    type Locked: LockedFile;
     /// Worker threads.
     type Threads: Threads;
 
@@ -72,6 +98,20 @@ pub trait Host {
     ///
     /// What the system says.
     fn open_disk(&self, path: &[u8]) -> Result<Self::Disk, IoError>;
+
+    /// Opens a file to write, waiting until no other process has it; makes an empty one if there is none.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn lock(&self, path: &[u8]) -> Result<Self::Locked, IoError>;
+
+    /// Gives a file another name, replacing what had it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn rename(&self, from: &[u8], to: &[u8]) -> Result<(), IoError>;
 
     /// Reads the beginning of a file of `/proc` or `/sys`; the number of bytes, 0 where there is none.
     fn system_file(&self, path: &[u8], buffer: &mut [u8]) -> usize;

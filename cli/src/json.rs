@@ -55,6 +55,12 @@ impl Json {
         self.nest('[', ']', body);
     }
 
+    /// An element that is an object.
+    pub(crate) fn item_object(&mut self, body: impl FnOnce(&mut Json)) {
+        self.comma();
+        self.nest('{', '}', body);
+    }
+
     fn key(&mut self, key: &str) {
         self.comma();
         self.quoted(key.as_bytes());

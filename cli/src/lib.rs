@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod ahead;
+mod cached;
 mod commands;
 mod constrained;
 mod decimal;
@@ -52,6 +53,7 @@ fn dispatch<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failure> {
         Command::Perplexity => commands::perplexity::run(host, options),
         Command::Inspect => commands::inspect::run(host, options),
         Command::Bench => commands::bench::run(host, options),
+        Command::Cache => commands::cache::run(host, options),
         Command::Selftest => commands::selftest::run(host),
     }
 }

@@ -43,6 +43,16 @@ impl<'f, H: Host> Loaded<'f, H> {
         Ok(Loaded { path, file, model })
     }
 
+    /// The header's bytes at least.
+    pub(crate) fn header(&self) -> &[u8] {
+        self.file.header().0
+    }
+
+    /// The file's bytes, without a schedule.
+    pub(crate) fn source(&self) -> Result<Weights<'f, H>, Failure> {
+        self.file.plain(self.path)
+    }
+
     /// Whether the system keeps the file's bytes, and counts those that are used as the process's memory.
     pub(crate) fn is_mapped(&self) -> bool {
         matches!(self.file, ModelFile::Mapped(_))

@@ -21,6 +21,7 @@ pub(crate) enum Command {
     Perplexity,
     Inspect,
     Bench,
+    Cache,
     Selftest,
     Help,
     Version,
@@ -33,6 +34,7 @@ const COMMANDS: &[(&str, Command, &str, &str)] = &[
     ("perplexity", Command::Perplexity, "MODEL -f FILE", "how well the model predicts a text"),
     ("inspect", Command::Inspect, "MODEL", "architecture, shapes, formats and memory"),
     ("bench", Command::Bench, "MODEL", "speed and memory"),
+    ("cache", Command::Cache, "FILE", "the texts in a file of --cache"),
     ("selftest", Command::Selftest, "", "whether this CPU's kernels compute right, and how fast"),
 ];
 
@@ -50,6 +52,9 @@ pub(crate) struct Options<'a> {
     pub(crate) limits: Limits,
     pub(crate) threads: Option<usize>,
     pub(crate) ram: Option<u64>,
+    pub(crate) cache: Option<&'a [u8]>,
+    pub(crate) cache_size: u64,
+    pub(crate) prune: Option<u64>,
     pub(crate) verbose: bool,
     pub(crate) json: bool,
     pub(crate) schema: Option<&'a [u8]>,
@@ -85,8 +90,14 @@ const RUN: &[Command] = &[Command::Run];
 const TEXT: &[Command] = &[Command::Run, Command::Tokenize, Command::Logits];
 const COMPUTE: &[Command] =
     &[Command::Run, Command::Logits, Command::Perplexity, Command::Inspect, Command::Bench];
-const MACHINE: &[Command] =
-    &[Command::Tokenize, Command::Logits, Command::Perplexity, Command::Inspect, Command::Bench];
+const MACHINE: &[Command] = &[
+    Command::Tokenize,
+    Command::Logits,
+    Command::Perplexity,
+    Command::Inspect,
+    Command::Bench,
+    Command::Cache,
+];
 
 const fn option(
     short: Option<u8>,
@@ -133,6 +144,12 @@ static OPTIONS: &[Spec] = &[
         |o, v| { o.threads = Some(number(v, 1, 256)?); Some(()) }),
     option(None, "ram", Some("SIZE"), COMPUTE, "hold no more memory than this (64M, 1G); read the other weights in time",
         |o, v| { o.ram = Some(size(v)?); Some(()) }),
+    option(None, "cache", Some("FILE"), RUN, "keep keys and values there, so that the same beginning is not computed again",
+        |o, v| { o.cache = Some(v); Some(()) }),
+    option(None, "cache-size", Some("SIZE"), RUN, "of that file; the texts used last stay [256M]",
+        |o, v| { o.cache_size = size(v)?; Some(()) }),
+    option(None, "cache-size", Some("SIZE"), &[Command::Cache], "make the file no larger; the texts used last stay",
+        |o, v| { o.prune = Some(size(v)?); Some(()) }),
     option(None, "batch", Some("N"), COMPUTE, "tokens that go through the weights together [128]",
         |o, v| { o.limits.batch = number(v, 1, 4096)?; Some(()) }),
     option(None, "kv", Some("TYPE"), COMPUTE, "cache keys and values as f16, f32 or q8_0 [f16; f32 for F32 models]",
@@ -217,6 +234,9 @@ impl<'a> Options<'a> {
             limits: Limits::default(),
             threads: None,
             ram: None,
+            cache: None,
+            cache_size: 256 << 20,
+            prune: None,
             verbose: false,
             json: false,
             schema: None,

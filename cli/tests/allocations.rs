@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use picolm_cli::host::{Disk, File, Host, IoError, Stream};
+use picolm_cli::host::{Disk, File, Host, IoError, LockedFile, Stream};
 use picolm_core::platform::{Clock, CpuFeatures};
 use picolm_platform_std::{MonotonicClock, Pool, ReadThread};
 
@@ -68,6 +68,23 @@ impl Disk for NoDisk {
     }
 }
 
+/// Nothing is written.
+struct NoFile;
+
+impl LockedFile for NoFile {
+    fn cut(&mut self, _len: u64) -> Result<(), IoError> {
+        Ok(())
+    }
+
+    fn append(&mut self, _bytes: &[u8]) -> Result<(), IoError> {
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), IoError> {
+        Ok(())
+    }
+}
+
 /// A host that notes how many allocations there were whenever it is asked whether to stop: once a token.
 struct Counter {
     model: &'static str,
@@ -78,6 +95,7 @@ struct Counter {
 impl Host for Counter {
     type File = Bytes;
     type Disk = NoDisk;
+    type Locked = NoFile;
     type Threads = Pool;
 
     fn open(&self, _path: &[u8]) -> Result<Bytes, IoError> {
@@ -86,6 +104,14 @@ impl Host for Counter {
 
     fn open_disk(&self, _path: &[u8]) -> Result<NoDisk, IoError> {
         Ok(NoDisk)
+    }
+
+    fn lock(&self, _path: &[u8]) -> Result<NoFile, IoError> {
+        Ok(NoFile)
+    }
+
+    fn rename(&self, _from: &[u8], _to: &[u8]) -> Result<(), IoError> {
+        Ok(())
     }
 
     fn system_file(&self, _path: &[u8], _buffer: &mut [u8]) -> usize {

@@ -66,6 +66,8 @@ pub enum Error {
     Session(SessionError),
     /// The output cannot be held to the form that is asked for.
     Constraint(ConstraintError),
+    /// A prompt cache cannot be used.
+    Cache(CacheError),
 }
 
 /// What is wrong with a GGUF file.
@@ -312,6 +314,31 @@ pub enum ConstraintError {
     OutOfMemory,
 }
 
+/// Why a prompt cache, or a part of it, cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CacheError {
+    /// The file does not begin as a prompt cache of this version does.
+    NotACache,
+    /// A record is damaged or cut off; what comes behind it is lost.
+    Record {
+        /// Where the record begins.
+        offset: u64,
+    },
+    /// Keys and values are damaged.
+    Data {
+        /// Where they begin.
+        offset: u64,
+    },
+    /// Keys and values have another length than those of the model.
+    Length {
+        /// Their length.
+        found: usize,
+        /// The length that they should have.
+        expected: usize,
+    },
+}
+
 macro_rules! from {
     ($($variant:ident($inner:ty)),*) => {$(
         impl From<$inner> for Error {
@@ -328,7 +355,8 @@ from!(
     Tokenizer(TokenizerError),
     Source(SourceError),
     Session(SessionError),
-    Constraint(ConstraintError)
+    Constraint(ConstraintError),
+    Cache(CacheError)
 );
 
 impl From<SourceError> for GgufError {
@@ -348,6 +376,7 @@ impl fmt::Display for Error {
             Error::Source(error) => error.fmt(f),
             Error::Session(error) => error.fmt(f),
             Error::Constraint(error) => error.fmt(f),
+            Error::Cache(error) => error.fmt(f),
         }
     }
 }
@@ -373,6 +402,25 @@ impl fmt::Display for SourceError {
 }
 
 use crate::source::Span;
+
+impl fmt::Display for CacheError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            CacheError::NotACache => {
+                f.write_str("it does not begin as a prompt cache of this version does")
+            }
+            CacheError::Record { offset } => {
+                write!(f, "the record at offset {offset} is damaged or cut off")
+            }
+            CacheError::Data { offset } => {
+                write!(f, "the keys and values at offset {offset} are damaged")
+            }
+            CacheError::Length { found, expected } => {
+                write!(f, "{found} bytes of keys and values where the model has {expected}")
+            }
+        }
+    }
+}
 
 impl fmt::Display for GgufError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::error::SessionError;
+use crate::error::{CacheError, Error, SessionError};
 use crate::simd::floats::Floats;
 
 /// Positions in a block. Attention works block by block, so this number is part of the arithmetic.
@@ -189,6 +189,43 @@ impl KvCache {
         self.rows(layer, 1, head, block)
     }
 
+    /// Hands out the bytes of a block (little-endian), part by part: [`block_bytes`](Self::block_bytes) in all.
+    pub fn save<E>(&self, block: usize, write: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        match self.blocks.get(block) {
+            Some(Data::F16(data)) => save(data, |x| x.to_le_bytes(), write),
+            Some(Data::F32(data)) => save(data, |x| x.to_le_bytes(), write),
+            Some(Data::Q8_0 { codes, scales }) => {
+                save(codes, |x| x.to_le_bytes(), write)?;
+                save(scales, |x| x.to_le_bytes(), write)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the bytes of a block that was saved.
+    ///
+    /// # Errors
+    ///
+    /// As [`grow`](Self::grow), and [`CacheError::Length`].
+    pub fn restore(&mut self, block: usize, bytes: &[u8]) -> Result<(), Error> {
+        let expected = self.block_bytes();
+        if bytes.len() != expected {
+            return Err(CacheError::Length { found: bytes.len(), expected }.into());
+        }
+        self.grow(((block + 1) * BLOCK).min(self.context))?;
+        match self.blocks.get_mut(block) {
+            Some(Data::F16(data)) => restore(data, bytes, u16::from_le_bytes),
+            Some(Data::F32(data)) => restore(data, bytes, f32::from_le_bytes),
+            Some(Data::Q8_0 { codes, scales }) => {
+                let (code_bytes, scale_bytes) = bytes.split_at(codes.len().min(bytes.len()));
+                restore(codes, code_bytes, i8::from_le_bytes);
+                restore(scales, scale_bytes, u16::from_le_bytes);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
     /// Elements of a key or value of one head.
     pub fn head_dim(&self) -> usize {
         self.head_dim
@@ -219,7 +256,8 @@ impl KvCache {
         self.context.div_ceil(BLOCK) * self.block_bytes()
     }
 
-    fn block_bytes(&self) -> usize {
+    /// Bytes of a block.
+    pub fn block_bytes(&self) -> usize {
         2 * self.layers * self.heads * BLOCK * self.kind.row_bytes(self.head_dim)
     }
 
@@ -250,6 +288,26 @@ impl KvCache {
         let start = ((layer * 2 + part) * self.heads + head) * len;
         start..start + len
     }
+}
+
+/// Hands out the bytes of elements, as many at once as a buffer takes.
+fn save<T: Copy, const N: usize, E>(
+    data: &[T],
+    bytes: impl Fn(T) -> [u8; N],
+    write: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    const ELEMENTS: usize = 1024;
+    let mut buffer = [[0; N]; ELEMENTS];
+    for part in data.chunks(ELEMENTS) {
+        buffer.iter_mut().zip(part).for_each(|(to, from)| *to = bytes(*from));
+        write(buffer.get(..part.len()).unwrap_or_default().as_flattened())?;
+    }
+    Ok(())
+}
+
+fn restore<T, const N: usize>(data: &mut [T], bytes: &[u8], element: impl Fn([u8; N]) -> T) {
+    let elements = bytes.as_chunks().0;
+    data.iter_mut().zip(elements).for_each(|(to, from)| *to = element(*from));
 }
 
 fn zeroed<T: Default + Clone>(len: usize) -> Result<Vec<T>, SessionError> {

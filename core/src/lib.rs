@@ -73,6 +73,7 @@ pub mod order;
 pub mod paged;
 pub mod plan;
 pub mod platform;
+pub mod prompt_cache;
 pub mod quant;
 pub mod read;
 pub mod sampler;

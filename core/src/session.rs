@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::activations::Activations;
 use crate::attention::{Attention, attend, room};
 use crate::error::{Error, SessionError, TokenizerError};
-use crate::kv::{KvCache, KvType};
+use crate::kv::{BLOCK, KvCache, KvType};
 use crate::matmul::{MOST_PRODUCTS, Product, matmul};
 use crate::model::{Layer, Model, Projection, Vector};
 use crate::platform::{Platform, Threads};
@@ -146,6 +146,22 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Appends a block of positions that [`KvCache::save`] handed out, of the same model, without computing it; the first
+    /// `positions` of it belong to the text. The text must end with a whole block.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::ContextFull`], [`SessionError::OutOfMemory`], or [`CacheError::Length`](crate::error::CacheError) for a block of another model.
+    pub fn restore(&mut self, block: &[u8], positions: usize) -> Result<(), Error> {
+        let needed = self.position.next_multiple_of(BLOCK) + positions.min(BLOCK);
+        if needed > self.context() {
+            return Err(SessionError::ContextFull { needed, context: self.context() }.into());
+        }
+        self.cache.restore(self.position.div_ceil(BLOCK), block)?;
+        self.position = needed;
         Ok(())
     }
 

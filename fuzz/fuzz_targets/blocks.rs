@@ -4,8 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use picolm_core::activations::{Activations, Layout};
-use picolm_core::quant::FORMATS;
 use picolm_core::platform::{CpuFeatures, SingleThread};
+use picolm_core::quant::FORMATS;
 use picolm_core::simd::{TILE_ROWS, portable, runnable};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -23,21 +23,35 @@ fuzz_target!(|bytes: &[u8]| {
     // The rest of the input drives the vector: small whole numbers, which are exact in 15 bits when the largest is 127.
     let tail = &bytes[weights.len()..];
     let x: Vec<f32> = (0..len)
-        .map(|i| if i % 32 == 0 { 127.0 } else { f32::from(tail.get(i % tail.len().max(1)).copied().unwrap_or(3) as i8 / 2) })
+        .map(|i| {
+            if i % 32 == 0 {
+                127.0
+            } else {
+                f32::from(tail.get(i % tail.len().max(1)).copied().unwrap_or(3) as i8 / 2)
+            }
+        })
         .collect();
     let mut prepared = Activations::default();
-    prepared.prepare(format.activations(), Layout::Words, len, &x, 1, &SingleThread).expect("a small vector");
+    prepared
+        .prepare(format.activations(), Layout::Words, len, &x, 1, &SingleThread)
+        .expect("a small vector");
     let columns = prepared.tokens();
     let mut out = vec![0.0; TILE_ROWS * columns];
     portable::rows(format, weights, row_bytes, &prepared, 0..columns, &mut out);
     // Every instruction set of this machine computes the same bits.
     for kernels in runnable(CpuFeatures::detect()) {
         let mut prepared = Activations::default();
-        kernels.prepare(&mut prepared, format.activations(), len, &x, 1, &SingleThread).expect("a small vector");
+        kernels
+            .prepare(&mut prepared, format.activations(), len, &x, 1, &SingleThread)
+            .expect("a small vector");
         let mut same = vec![0.0; TILE_ROWS * columns];
         kernels.rows(format)(format, weights, row_bytes, &prepared, 0..columns, &mut same);
         for (a, b) in out.iter().zip(&same) {
-            assert!(a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()), "{} {a} {b}", kernels.name());
+            assert!(
+                a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()),
+                "{} {a} {b}",
+                kernels.name()
+            );
         }
     }
     for (r, row) in values.chunks(len).enumerate() {
@@ -49,7 +63,8 @@ fuzz_target!(|bytes: &[u8]| {
         // A step of the 15-bit input is 127 / 32512; minima cancel against scales, so the rounding of the largest
         // intermediate value counts, which a few blocks' worth of the largest weight bounds.
         if exact.is_finite() && scale < 1e30 {
-            let tolerance = largest * 256.0 * 127.0 / 32512.0 + scale * 1e-4 + cancelled(format.name, weights);
+            let tolerance =
+                largest * 256.0 * 127.0 / 32512.0 + scale * 1e-4 + cancelled(format.name, weights);
             assert!((got - exact).abs() <= tolerance, "{}: {got} {exact} {tolerance}", format.name);
         }
     }
@@ -59,7 +74,8 @@ fuzz_target!(|bytes: &[u8]| {
 fn cancelled(name: &str, weights: &[u8]) -> f64 {
     match name {
         "Q4_1" | "Q5_1" | "Q2_K" | "Q4_K" | "Q5_K" => {
-            let halves = weights.chunks_exact(2).map(|pair| half(u16::from_le_bytes([pair[0], pair[1]])));
+            let halves =
+                weights.chunks_exact(2).map(|pair| half(u16::from_le_bytes([pair[0], pair[1]])));
             halves.filter(|x| x.is_finite()).fold(0.0, f64::max) * 63.0 * 256.0 * 127.0 * 1e-2
         }
         _ => 0.0,

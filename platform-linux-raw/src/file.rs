@@ -6,7 +6,7 @@ use crate::Error;
 use core::ffi::CStr;
 use embedded_io::{ErrorType, Read, Seek, SeekFrom, Write};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{self, Advice, Mode, OFlags};
+use rustix::fs::{self, Advice, FlockOperation, Mode, OFlags};
 use rustix::io::{self, Errno};
 
 /// The longest path the kernel takes, with its NUL.
@@ -46,6 +46,28 @@ impl File {
     /// As [`open`](Self::open).
     pub fn create(path: &[u8]) -> Result<Self, Error> {
         Self::open_with(path, OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC)
+    }
+
+    /// Opens a file for reading and writing, waiting until no other process has locked it; makes an empty one (mode 0644) if
+    /// there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open). Where there are no locks (some network file systems) the file is opened without.
+    pub fn lock(path: &[u8]) -> Result<Self, Error> {
+        loop {
+            let file = Self::open_with(path, OFlags::RDWR | OFlags::CREATE)?;
+            match retry(|| fs::flock(&file.fd, FlockOperation::LockExclusive)) {
+                Err(error) if error.code() != Errno::NOTSUP.raw_os_error() => return Err(error),
+                _ => {}
+            }
+            // While this process waited, another one may have put a new file in its place.
+            let open = fs::fstat(&file.fd)?;
+            let named = with_path(path, |path| Ok(fs::stat(path)?));
+            if named.is_ok_and(|named| (named.st_dev, named.st_ino) == (open.st_dev, open.st_ino)) {
+                return Ok(file);
+            }
+        }
     }
 
     fn open_with(path: &[u8], flags: OFlags) -> Result<Self, Error> {

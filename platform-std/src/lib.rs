@@ -4,6 +4,7 @@ mod clock;
 mod cores;
 mod cpu;
 mod disk;
+mod lock;
 #[cfg(target_os = "linux")]
 mod lost;
 mod mapping;
@@ -16,6 +17,7 @@ pub use clock::MonotonicClock;
 pub use cores::{available_cores, available_threads};
 pub use cpu::cpu_features;
 pub use disk::{Disk, ReadThread};
+pub use lock::lock;
 pub use mapping::Mapping;
 pub use memory::peak_rss_bytes;
 #[cfg(unix)]

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use embedded_io::{Read, Write};
-use picolm_cli::host::{Disk, File, Host, IoError, Stream};
+use picolm_cli::host::{Disk, File, Host, IoError, LockedFile, Stream};
 use picolm_core::platform::{Clock, CpuFeatures, SingleThread, Threads};
 use picolm_platform_linux_raw as raw;
 
@@ -56,6 +56,24 @@ impl Disk for RawDisk {
     }
 }
 
+/// A file with the kernel's lock on it.
+struct Locked(raw::File);
+
+impl LockedFile for Locked {
+    fn cut(&mut self, len: u64) -> Result<(), IoError> {
+        self.0.set_len(len).map_err(describe)
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), IoError> {
+        let end = self.0.len().map_err(describe)?;
+        self.0.write_at(end, bytes).map_err(describe)
+    }
+
+    fn sync(&mut self) -> Result<(), IoError> {
+        self.0.sync().map_err(describe)
+    }
+}
+
 /// A pool, or the one thread there is when the system gives no more.
 enum Workers {
     Pool(raw::ThreadPool),
@@ -81,6 +99,7 @@ impl Threads for Workers {
 impl Host for RawHost {
     type File = Mapped;
     type Disk = RawDisk;
+    type Locked = Locked;
     type Threads = Workers;
 
     fn open(&self, path: &[u8]) -> Result<Mapped, IoError> {
@@ -92,6 +111,14 @@ impl Host for RawHost {
     fn open_disk(&self, path: &[u8]) -> Result<RawDisk, IoError> {
         open(path)?;
         raw::Disk::open(path).map(RawDisk).map_err(describe)
+    }
+
+    fn lock(&self, path: &[u8]) -> Result<Locked, IoError> {
+        raw::File::lock(path).map(Locked).map_err(describe)
+    }
+
+    fn rename(&self, from: &[u8], to: &[u8]) -> Result<(), IoError> {
+        raw::rename(from, to).map_err(describe)
     }
 
     fn system_file(&self, path: &[u8], buffer: &mut [u8]) -> usize {
@@ -173,6 +200,7 @@ fn describe(error: raw::Error) -> IoError {
         19 | 21 => "Is a directory",
         20 => "Not a directory",
         28 => "No space left on device",
+        30 => "Read-only file system",
         32 => "Broken pipe",
         40 => "Too many levels of symbolic links",
         _ => return IoError { closed: false, text: alloc::format!("error {}", error.code()) },

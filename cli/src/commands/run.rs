@@ -11,6 +11,7 @@ use picolm_core::sampler::Sampler;
 use picolm_core::session::Session;
 use picolm_core::tokenizer::TextDecoder;
 
+use crate::cached::Cached;
 use crate::constrained;
 use crate::decimal::Decimal;
 use crate::failure::Failure;
@@ -45,7 +46,7 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
         constraint = Some((name, prepared));
     }
     let threads = host.threads(options.threads);
-    let session = loaded.session(host, &threads, options.limits)?;
+    let mut session = loaded.session(host, &threads, options.limits)?;
     if options.verbose {
         describe(host, loaded, &session, threads.count(), loaded_at - start);
         if let Some(plan) = loaded.plan(host, &threads, options.limits)? {
@@ -66,18 +67,30 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
     let mut sampler = Sampler::new(options.sampling, loaded.model.tokenizer.len())
         .map_err(|error| loaded.fail(error))?;
     tokens.iter().for_each(|&token| sampler.accept(token));
+    let mut cached = Cached::open(host, options, loaded, &session)?;
+    let load_began = host.clock().now_ns();
+    let skipped = cached.as_mut().map_or(0, |cached| cached.load(host, &mut session, &tokens));
+    if skipped > 0 {
+        host.write_error(format!("Skipping {skipped} cached prompt tokens\n").as_bytes());
+    }
     let mut generation = Generation {
         host,
         loaded,
         session,
         sampler,
         constraint,
-        prefill_ns: 0,
+        text: tokens,
+        prefilled: 0,
+        prefill_ns: host.clock().now_ns() - load_began,
         decode_ns: 0,
         generated: 0,
     };
-    let result = generation.run(&tokens, options.max_tokens);
-    generation.summary(&tokens, start);
+    let result = generation.run(options.max_tokens);
+    if let Some(cached) = &cached {
+        let evaluated = generation.text.get(..generation.session.position());
+        cached.save(host, &generation.session, evaluated.unwrap_or_default());
+    }
+    generation.summary(start);
     result
 }
 
@@ -159,17 +172,21 @@ struct Generation<'g, 'f, H: Host> {
     session: Session<'g, 'f, Weights<'f, H>>,
     sampler: Sampler,
     constraint: Option<Constraint<'g, 'f>>,
+    /// The prompt, and the tokens that were chosen since.
+    text: Vec<u32>,
+    /// Tokens of the prompt that were computed.
+    prefilled: usize,
     prefill_ns: u64,
     decode_ns: u64,
     generated: usize,
 }
 
 impl<H: Host> Generation<'_, '_, H> {
-    fn run(&mut self, prompt: &[u32], max_tokens: usize) -> Result<(), Failure> {
+    fn run(&mut self, max_tokens: usize) -> Result<(), Failure> {
         let began = self.host.clock().now_ns();
-        let prefilled = self.prefill(prompt);
+        let prefilled = self.prefill();
         let now = self.host.clock().now_ns();
-        self.prefill_ns = now - began;
+        self.prefill_ns += now - began;
         prefilled?;
         let decoded = self.decode(max_tokens);
         self.decode_ns = self.host.clock().now_ns() - now;
@@ -181,9 +198,10 @@ impl<H: Host> Generation<'_, '_, H> {
     }
 
     /// Evaluates the prompt batch by batch, with a progress line for a person.
-    fn prefill(&mut self, prompt: &[u32]) -> Result<(), Failure> {
+    fn prefill(&mut self) -> Result<(), Failure> {
         let terminal = self.host.is_terminal(Stream::Error);
         let batch = self.session.batch();
+        let prompt = self.text.get(self.session.position()..).unwrap_or_default();
         let mut done = 0;
         for part in prompt.chunks(batch) {
             if self.host.interrupted() {
@@ -198,6 +216,7 @@ impl<H: Host> Generation<'_, '_, H> {
                 false => self.session.evaluate(part).map(|_| ()),
             };
             result.map_err(|error| self.loaded.fail(error))?;
+            self.prefilled = done;
         }
         if terminal && prompt.len() > batch {
             self.host.write_error(b"\r\x1b[K");
@@ -213,6 +232,7 @@ impl<H: Host> Generation<'_, '_, H> {
         bytes.reserve(TOKEN_BYTES);
         text.reserve(TOKEN_BYTES);
         let mut next = Vec::with_capacity(1);
+        self.text.reserve(max_tokens.min(self.session.context()));
         while self.generated < max_tokens {
             if self.host.interrupted() {
                 return Err(Failure::Interrupted);
@@ -222,6 +242,7 @@ impl<H: Host> Generation<'_, '_, H> {
                 break;
             }
             text.clear();
+            self.text.extend_from_slice(&next);
             for &token in &next {
                 self.sampler.accept(token);
                 bytes.clear();
@@ -287,16 +308,16 @@ impl<H: Host> Generation<'_, '_, H> {
     }
 
     /// The closing lines on standard error, in the form that scripts around PicoLM look for.
-    fn summary(&self, prompt: &[u32], start: u64) {
+    fn summary(&self, start: u64) {
         let speed = |tokens: usize, ns: u64| Decimal(tokens as f64 * 1e9 / ns.max(1) as f64, 1);
         let seconds = |ns: u64| Decimal(ns as f64 / 1e9, 2);
         let state = self.session.cache().bytes() + self.session.buffer_bytes();
         let mut lines = format!(
             "---\nPrefill: {} tokens in {}s ({} tok/s)\nGeneration: {} tokens in {}s ({} tok/s)\nTotal: {}s\n\
              Memory: {} MB runtime state ({} KV cache)",
-            prompt.len(),
+            self.prefilled,
             seconds(self.prefill_ns),
-            speed(prompt.len(), self.prefill_ns),
+            speed(self.prefilled, self.prefill_ns),
             self.generated,
             seconds(self.decode_ns),
             speed(self.generated, self.decode_ns),
