@@ -1,5 +1,6 @@
 //! Model families: each is a small table over the one parameterised decoder in `session`.
 
+mod gemma3;
 mod llama;
 mod qwen2;
 mod qwen3;
@@ -7,7 +8,7 @@ mod qwen3;
 use crate::model::Spec;
 
 /// The families that can be run. A new one is a file and its line here.
-pub static FAMILIES: &[Family] = &[llama::FAMILY, qwen2::FAMILY, qwen3::FAMILY];
+pub static FAMILIES: &[Family] = &[llama::FAMILY, qwen2::FAMILY, qwen3::FAMILY, gemma3::FAMILY];
 
 /// What distinguishes a family from the others. Tables name what differs from [`Family::PLAIN`].
 #[derive(Debug)]
@@ -34,8 +35,9 @@ pub struct Family {
     pub gated: bool,
     /// Whether attention and the feed-forward network have the same input.
     pub parallel: bool,
-    /// Which layers see only the last positions, where the file or the family has a window.
-    pub windows: Windows,
+    /// Which layers see only the last positions, where the file or the family has a window. Without this, a window in the file
+    /// means nothing.
+    pub windows: Option<Windows>,
     /// Constants that the family has without a key, or with another default than [`Spec`]'s own.
     pub defaults: fn(&mut Spec),
     /// Those of [`CHANGING_KEYS`] that it has.
@@ -56,7 +58,7 @@ impl Family {
         activation: Activation::Silu,
         gated: true,
         parallel: false,
-        windows: Windows { every: 0, rope_base: None, scaled: true },
+        windows: None,
         defaults: |_| {},
         keys: &[],
     };

@@ -250,7 +250,7 @@ impl Keys<'_, '_> {
     }
 
     fn window_rope(&self, rope: RopeSpec) -> Result<RopeSpec, Error> {
-        let windows = self.family.windows;
+        let Some(windows) = self.family.windows else { return Ok(rope) };
         let base = self.constant("rope.freq_base_swa")?.or(windows.rope_base).unwrap_or(rope.base);
         Ok(match windows.scaled {
             true => RopeSpec { base, ..rope },
@@ -274,7 +274,9 @@ impl Keys<'_, '_> {
         if let Some(divisor) = self.constant("logit_scale")? {
             spec.logit_scale = 1.0 / divisor;
         }
-        if let Some(window) = self.number("attention.sliding_window", 0, 1 << 26)? {
+        if let Some(window) = self.number("attention.sliding_window", 0, 1 << 26)?
+            && self.family.windows.is_some()
+        {
             spec.window = window;
         }
         Ok(())
@@ -282,6 +284,8 @@ impl Keys<'_, '_> {
 
     fn layers(&self, spec: &mut Spec) -> Result<(), Error> {
         const PATTERN: &str = "attention.sliding_window_pattern";
+        // What only says how a model was trained elsewhere, switches the rotation in some families.
+        const ROTATES: &str = "rope.scaling.finetuned";
         let (count, unrotated) = (spec.layers, self.family.unrotated);
         let pattern = match self.gguf.value(&self.key(PATTERN)) {
             Some(Value::Array(array)) if array.len() >= count => Some(array),
@@ -291,7 +295,10 @@ impl Keys<'_, '_> {
             _ => None,
         };
         let every = match pattern {
-            None => self.number(PATTERN, 0, 4096)?.unwrap_or(self.family.windows.every),
+            None => {
+                let default = self.family.windows.map_or(0, |windows| windows.every);
+                self.number(PATTERN, 0, 4096)?.unwrap_or(default)
+            }
             Some(_) => 0,
         };
         let windowed = |layer: usize| match pattern.and_then(|pattern| pattern.get(layer)) {
@@ -299,12 +306,14 @@ impl Keys<'_, '_> {
             Some(value) => value.unsigned() != Some(0),
             None => every == 0 || (layer + 1) % every != 0,
         };
+        let rotates =
+            !self.family.keys.contains(&ROTATES) || self.gguf.bool(&self.key(ROTATES))?.unwrap_or(true);
         let bytes = count * size_of::<LayerSpec>();
         let reserved = spec.layer_specs.try_reserve_exact(count);
         reserved.map_err(|_| ModelError::OutOfMemory { bytes })?;
         spec.layer_specs.extend((0..count).map(|layer| LayerSpec {
             windowed: spec.window > 0 && windowed(layer),
-            rotated: unrotated == 0 || (layer + 1) % unrotated != 0,
+            rotated: rotates && (unrotated == 0 || (layer + 1) % unrotated != 0),
         }));
         Ok(())
     }
