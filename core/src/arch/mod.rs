@@ -1,5 +1,6 @@
 //! Model families: each is a small table over the one parameterised decoder in `session`.
 
+mod gemma2;
 mod gemma3;
 mod llama;
 mod phi2;
@@ -10,7 +11,7 @@ use crate::model::Spec;
 
 /// The families that can be run. A new one is a file and its line here.
 pub static FAMILIES: &[Family] =
-    &[llama::FAMILY, qwen2::FAMILY, qwen3::FAMILY, gemma3::FAMILY, phi2::FAMILY];
+    &[llama::FAMILY, qwen2::FAMILY, qwen3::FAMILY, gemma3::FAMILY, phi2::FAMILY, gemma2::FAMILY];
 
 /// What distinguishes a family from the others. Tables name what differs from [`Family::PLAIN`].
 #[derive(Debug)]
