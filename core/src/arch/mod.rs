@@ -4,14 +4,22 @@ mod gemma2;
 mod gemma3;
 mod llama;
 mod phi2;
+mod phi3;
 mod qwen2;
 mod qwen3;
 
 use crate::model::Spec;
 
 /// The families that can be run. A new one is a file and its line here.
-pub static FAMILIES: &[Family] =
-    &[llama::FAMILY, qwen2::FAMILY, qwen3::FAMILY, gemma3::FAMILY, phi2::FAMILY, gemma2::FAMILY];
+pub static FAMILIES: &[Family] = &[
+    llama::FAMILY,
+    qwen2::FAMILY,
+    qwen3::FAMILY,
+    gemma3::FAMILY,
+    phi2::FAMILY,
+    gemma2::FAMILY,
+    phi3::FAMILY,
+];
 
 /// What distinguishes a family from the others. Tables name what differs from [`Family::PLAIN`].
 #[derive(Debug)]
