@@ -2,6 +2,7 @@
 
 mod gemma2;
 mod gemma3;
+mod granite;
 mod llama;
 mod phi2;
 mod phi3;
@@ -19,6 +20,7 @@ pub static FAMILIES: &[Family] = &[
     phi2::FAMILY,
     gemma2::FAMILY,
     phi3::FAMILY,
+    granite::FAMILY,
 ];
 
 /// What distinguishes a family from the others. Tables name what differs from [`Family::PLAIN`].
