@@ -4,6 +4,7 @@ mod gemma2;
 mod gemma3;
 mod granite;
 mod llama;
+mod minicpm;
 mod phi2;
 mod phi3;
 mod qwen2;
@@ -21,6 +22,7 @@ pub static FAMILIES: &[Family] = &[
     gemma2::FAMILY,
     phi3::FAMILY,
     granite::FAMILY,
+    minicpm::FAMILY,
 ];
 
 /// What distinguishes a family from the others. Tables name what differs from [`Family::PLAIN`].
