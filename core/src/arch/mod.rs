@@ -9,6 +9,7 @@ mod phi2;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod smollm3;
 
 use crate::model::Spec;
 
@@ -23,6 +24,7 @@ pub static FAMILIES: &[Family] = &[
     phi3::FAMILY,
     granite::FAMILY,
     minicpm::FAMILY,
+    smollm3::FAMILY,
 ];
 
 /// What distinguishes a family from the others. Tables name what differs from [`Family::PLAIN`].
