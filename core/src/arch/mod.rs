@@ -5,6 +5,7 @@ mod gemma3;
 mod granite;
 mod llama;
 mod minicpm;
+mod olmo2;
 mod phi2;
 mod phi3;
 mod qwen2;
@@ -25,6 +26,7 @@ pub static FAMILIES: &[Family] = &[
     granite::FAMILY,
     minicpm::FAMILY,
     smollm3::FAMILY,
+    olmo2::FAMILY,
 ];
 
 /// What distinguishes a family from the others. Tables name what differs from [`Family::PLAIN`].
