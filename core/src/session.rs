@@ -6,9 +6,9 @@ use crate::activations::Activations;
 use crate::arch::Activation;
 use crate::attention::{Attention, attend, room};
 use crate::error::{Error, SessionError, TokenizerError};
-use crate::kv::{KvCache, KvType};
+use crate::kv::{BLOCK, KvCache, KvType, window_blocks};
 use crate::matmul::{MOST_PRODUCTS, Product, matmul};
-use crate::model::{self, Layer, Model, Norm, Projection, Rope};
+use crate::model::{self, Layer, LayerSpec, Model, Norm, Projection, Rope};
 use crate::platform::{Platform, Threads};
 use crate::simd::Kernels;
 use crate::simd::tiles::each_column;
@@ -92,7 +92,7 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         let context = limits.context.unwrap_or(spec.context).max(1);
         let batch = limits.batch.clamp(1, context);
         let kind = limits.kv.unwrap_or_else(|| model.default_kv_type());
-        let cache = KvCache::new(kind, spec.layers, spec.kv_heads, spec.head_dim, context)?;
+        let cache = cache(model, kind, context, batch)?;
         let mut buffers = Buffers::new(model, batch)?;
         let len = room(&cache, platform.threads.count(), batch);
         buffers.room.try_reserve_exact(len).map_err(|_| SessionError::OutOfMemory { bytes: 4 * len })?;
@@ -171,9 +171,13 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         Ok(())
     }
 
-    /// Forgets the text from `position` on.
-    pub fn truncate(&mut self, position: usize) {
-        self.position = self.position.min(position);
+    /// Forgets the text from `position` on, and returns how much of it is left: nothing where the model has windows that
+    /// reach back to what has been overwritten since, so that the text is to be evaluated again.
+    pub fn truncate(&mut self, position: usize) -> usize {
+        if position < self.position {
+            self.position = self.cache.cut(position);
+        }
+        self.position
     }
 
     /// Tokens of the text so far.
@@ -350,6 +354,31 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         }
         Ok(self.source.check()?)
     }
+}
+
+/// The cache of a session.
+pub(crate) fn cache(
+    model: &Model<'_>,
+    kind: KvType,
+    context: usize,
+    batch: usize,
+) -> Result<KvCache, SessionError> {
+    let spec = &model.spec;
+    let cache = KvCache::new(kind, spec.layers, spec.kv_heads, spec.head_dim, context)?;
+    let windowed = spec.layer_specs.iter().map(|layer| layer.windowed);
+    cache.with_windows(windowed, spec.window, batch)
+}
+
+/// Bytes of its cache when the context is full.
+pub(crate) fn kv_bytes(model: &Model<'_>, kind: KvType, context: usize, batch: usize) -> u64 {
+    let spec = &model.spec;
+    let all = context.div_ceil(BLOCK);
+    let blocks = |layer: &LayerSpec| match layer.windowed {
+        true => window_blocks(spec.window, batch).min(all),
+        false => all,
+    };
+    let blocks: usize = spec.layer_specs.iter().map(blocks).sum();
+    (2 * spec.kv_heads * BLOCK * kind.row_bytes(spec.head_dim)) as u64 * blocks as u64
 }
 
 /// Bytes at most that a session takes for a batch, besides the cache: work buffers, prepared vectors, logits, and what

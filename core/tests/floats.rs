@@ -309,7 +309,10 @@ impl Threads for InTurn {
 #[test]
 fn attention() {
     for (seed, shape) in SHAPES.into_iter().enumerate() {
-        SIGHTS.into_iter().for_each(|sight| attention_of(seed as u64, shape, sight));
+        // Under an emulator all of them would take minutes.
+        for sight in [SIGHTS[0], SIGHTS[1 + seed % 3]] {
+            attention_of(seed as u64, shape, sight);
+        }
     }
 }
 
