@@ -160,7 +160,7 @@ struct Text<'t> {
 impl Text<'_> {
     /// Bytes of the records from a block on.
     fn missing_bytes<H: Host>(&self, session: &Session<'_, '_, Weights<'_, H>>, first: usize) -> u64 {
-        let data = session.cache().block_bytes();
+        let data = session.cache().saved_bytes();
         let blocks = self.tokens.chunks(BLOCK).skip(first);
         blocks.map(|tokens| Entry { model: 0, parent: 0, tokens }.bytes(data) as u64).sum()
     }
@@ -190,7 +190,7 @@ impl Text<'_> {
         let mut appended = false;
         for (block, tokens) in blocks {
             let entry = Entry { model: self.model, parent, tokens };
-            let bytes = entry.bytes(kv.block_bytes()) as u64;
+            let bytes = entry.bytes(kv.saved_bytes()) as u64;
             if end + bytes > limit {
                 break;
             }
@@ -201,9 +201,9 @@ impl Text<'_> {
             });
             let mut write = |part: &[u8]| locked.append(part);
             let written = entry
-                .write(kv.block_bytes(), checksum.finish(), &mut write)
+                .write(kv.saved_bytes(), checksum.finish(), &mut write)
                 .and_then(|()| kv.save(block, &mut write))
-                .and_then(|()| write(padding(kv.block_bytes())));
+                .and_then(|()| write(padding(kv.saved_bytes())));
             if let Err(error) = written {
                 // Another text may still fit.
                 let _ = locked.cut(end);

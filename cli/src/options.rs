@@ -145,7 +145,7 @@ static OPTIONS: &[Spec] = &[
     option(None, "ram", Some("SIZE"), COMPUTE, "hold no more memory than this (64M, 1G); read the other weights in time",
         |o, v| { o.ram = Some(size(v)?); Some(()) }),
     option(None, "cache", Some("FILE"), RUN, "keep keys and values there, so that the same beginning is not computed again",
-        |o, v| { o.cache = Some(v); Some(()) }),
+        |o, v| { o.cache = Some(v); o.limits.all_positions = true; Some(()) }),
     option(None, "cache-size", Some("SIZE"), RUN, "of that file; the texts used last stay [256M]",
         |o, v| { o.cache_size = size(v)?; Some(()) }),
     option(None, "cache-size", Some("SIZE"), &[Command::Cache], "make the file no larger; the texts used last stay",

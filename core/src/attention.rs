@@ -3,6 +3,8 @@
 //! One thread computes some tokens with some of the query heads that share a key head, so no sum crosses threads and a
 //! block of keys and values is read once for all of them. Order of operations: docs/arithmetic.md.
 
+use core::ops::Range;
+
 use crate::kv::{BLOCK, Codes, KvCache, KvType, Rows, Stored};
 use crate::ops::exp;
 use crate::platform::Threads;
@@ -28,6 +30,10 @@ pub struct Attention<'k> {
     pub group: usize,
     /// What scores are multiplied with, usually 1/√head_dim.
     pub scale: f32,
+    /// c in c · tanh(score / c), 0 without.
+    pub cap: f32,
+    /// Positions that a token sees at most, its own among them; at least 1.
+    pub window: usize,
     /// Position of the first token of the batch.
     pub first_position: usize,
 }
@@ -40,7 +46,7 @@ pub fn room(cache: &KvCache, threads: usize, batch: usize) -> usize {
 }
 
 /// Attends for each token of a batch: `queries` and `out` are `[token][query head][element]`; token i sees the positions
-/// up to its own. Of a cache of codes only as many threads attend as [`room`] is for.
+/// up to its own, as far back as the window reaches. Of a cache of codes only as many threads attend as [`room`] is for.
 pub fn attend(
     attention: &Attention<'_>,
     threads: &dyn Threads,
@@ -92,7 +98,8 @@ fn part_of(group: usize) -> usize {
 struct Query<'q> {
     query: &'q [f32],
     out: &'q mut [f32],
-    /// Positions that it sees.
+    /// Positions that it sees: from `start` to before `end`.
+    start: usize,
     end: usize,
     /// The running maximum and sum of its softmax.
     max: f32,
@@ -123,12 +130,14 @@ fn attend_unit(
         let first = token * row;
         let queries = queries.get(first + heads.start..first + heads.end).unwrap_or_default();
         let end = attention.first_position + token + 1;
+        let start = end.saturating_sub(attention.window);
         let pairs = queries.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim));
-        pairs.map(move |(query, out)| Query { query, out, end, max: f32::NEG_INFINITY, sum: 0.0 })
+        pairs.map(move |(query, out)| Query { query, out, start, end, max: f32::NEG_INFINITY, sum: 0.0 })
     });
     let mut unit: heapless::Vec<Query<'_>, MAX_GROUP> = parts.take(MAX_GROUP).collect();
     unit.iter_mut().for_each(|query| query.out.fill(0.0));
-    for block in 0..last.div_ceil(BLOCK) {
+    let first = unit.first().map_or(0, |query| query.start);
+    for block in first / BLOCK..last.div_ceil(BLOCK) {
         for queries in unit.chunks_mut(UNIT) {
             attend_block(attention, head, block, queries, work);
         }
@@ -148,22 +157,31 @@ fn attend_block(
     queries: &mut [Query<'_>],
     work: &mut Work<'_>,
 ) {
-    let Attention { cache, floats, layer, scale, .. } = *attention;
+    let Attention { cache, floats, layer, scale, cap, .. } = *attention;
     let (keys, values) = (cache.keys(layer, head, block), cache.values(layer, head, block));
     let next = cache.keys(layer, head, block + 1);
-    let seen = |query: &Query<'_>| query.end.saturating_sub(block * BLOCK).min(BLOCK);
+    let place = |position: usize| position.saturating_sub(block * BLOCK).min(BLOCK);
+    let seen = |query: &Query<'_>| place(query.start)..place(query.end);
     let many = queries.len() > 2 * QUERIES;
     let (rows, after) = widen(floats, floats.keys_to_single, keys, values, many, work.rows);
     for (queries, scores) in queries.chunks_mut(QUERIES).zip(&mut work.scores) {
         let together: heapless::Vec<&[f32], QUERIES> = queries.iter().map(|query| query.query).collect();
-        let counts: heapless::Vec<usize, QUERIES> = queries.iter().map(seen).collect();
+        let counts: heapless::Vec<usize, QUERIES> =
+            queries.iter().map(|query| seen(query).end).collect();
         let most = counts.iter().fold(0, |most, &count| most.max(count));
         (floats.scores)(&together, rows, after, most, scale, scores);
+        for (query, scores) in queries.iter().zip(scores.iter_mut()) {
+            if cap > 0.0 {
+                (floats.soft_cap)(&mut scores[seen(query)], cap);
+            }
+            // What lies before the window weighs nothing.
+            scores[..seen(query).start].fill(f32::NEG_INFINITY);
+        }
         let mut max: heapless::Vec<f32, QUERIES> = queries.iter().map(|query| query.max).collect();
         let mut sums = [0.0; QUERIES];
         (floats.soften)(scores, &counts, &mut max, &mut sums);
-        for ((query, &count), (&max, sum)) in queries.iter_mut().zip(&counts).zip(max.iter().zip(sums)) {
-            if count > 0 {
+        for (query, (&max, sum)) in queries.iter_mut().zip(max.iter().zip(sums)) {
+            if !seen(query).is_empty() {
                 query.raise(max);
                 query.sum += sum;
             }
@@ -171,19 +189,30 @@ fn attend_block(
     }
     let (rows, after) = widen(floats, floats.values_to_single, values, next, many, work.rows);
     for (queries, scores) in queries.chunks_mut(QUERIES).zip(&work.scores) {
-        let least = queries.iter().map(seen).fold(BLOCK, usize::min);
+        // Tokens of a batch differ in how much of the first and the last block they see: what only some see is added one by
+        // one, before and after what all see.
+        let first = queries.iter().map(|query| seen(query).start).fold(0, usize::max);
+        let end = queries.iter().map(|query| seen(query).end).fold(BLOCK, usize::min);
+        let one_by_one = |queries: &mut [Query<'_>], part: &dyn Fn(Range<usize>) -> Range<usize>| {
+            for (query, weights) in queries.iter_mut().zip(scores.chunks(1)) {
+                let part = part(seen(query));
+                if !part.is_empty() {
+                    let out = &mut [&mut *query.out];
+                    (floats.accumulate)(weights, rows, after, part.start, part.end, out);
+                }
+            }
+        };
+        if first >= end {
+            one_by_one(queries, &|seen| seen);
+            continue;
+        }
+        one_by_one(queries, &|seen| seen.start..first);
         {
             let mut together: heapless::Vec<&mut [f32], QUERIES> =
                 queries.iter_mut().map(|query| &mut *query.out).collect();
-            (floats.accumulate)(scores, rows, after, 0, least, &mut together);
+            (floats.accumulate)(scores, rows, after, first, end, &mut together);
         }
-        // Tokens of a batch differ in how much of its last block they see: what only some see is added one by one.
-        for (query, weights) in queries.iter_mut().zip(scores.chunks(1)) {
-            let count = seen(query);
-            if count > least {
-                (floats.accumulate)(weights, rows, after, least, count, &mut [&mut *query.out]);
-            }
-        }
+        one_by_one(queries, &|seen| end..seen.end);
     }
 }
 
@@ -254,7 +283,16 @@ mod tests {
         let queries = numbers(5000, 2 * heads * group * head_dim);
         let mut out = vec![0.0; queries.len()];
         let first_position = count - 2;
-        let attention = Attention { cache: &cache, floats, layer: 0, group, scale, first_position };
+        let attention = Attention {
+            cache: &cache,
+            floats,
+            layer: 0,
+            group,
+            scale,
+            cap: 0.0,
+            window: usize::MAX,
+            first_position,
+        };
         attend(&attention, &SingleThread, &queries, &mut out, &mut []);
         for (unit, (query, out)) in queries.chunks(head_dim).zip(out.chunks(head_dim)).enumerate() {
             let (token, head) = (unit / (heads * group), unit % (heads * group) / group);

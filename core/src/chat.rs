@@ -5,6 +5,8 @@
 
 use alloc::vec::Vec;
 
+use crate::tokenizer::Tokenizer;
+
 /// A family of chat templates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -18,6 +20,8 @@ pub enum Template<'t> {
     Zephyr,
     /// `<|start_header_id|>ROLE<|end_header_id|>\n\nTEXT<|eot_id|>` (Llama 3).
     Llama3,
+    /// `<start_of_turn>ROLE\nTEXT<end_of_turn>\n` (Gemma); a system prompt begins the user's text.
+    Gemma,
 }
 
 impl<'t> Template<'t> {
@@ -36,7 +40,16 @@ impl<'t> Template<'t> {
         if has("<|start_header_id|>") && has("<|eot_id|>") && !has("tool") {
             return Some(Template::Llama3);
         }
+        if has("<start_of_turn>") && has("<end_of_turn>") && !has("tool") {
+            return Some(Template::Gemma);
+        }
         None
+    }
+
+    /// The family that a model without a template belongs to, if the turns of one are tokens of it.
+    pub fn of_tokens(tokenizer: &Tokenizer<'_>) -> Option<Self> {
+        let turns = [&b"<start_of_turn>"[..], b"<end_of_turn>"];
+        turns.iter().all(|turn| tokenizer.find(turn).is_some()).then_some(Template::Gemma)
     }
 
     /// Appends a conversation of one question, up to where the model's answer begins.
@@ -45,27 +58,38 @@ impl<'t> Template<'t> {
             (None, Template::ChatMl { default_system: Some(text) }) => Some(*text),
             (given, _) => given,
         };
-        if let Some(system) = system {
-            self.turn("system", system, out);
+        match (system, self) {
+            (Some(system), Template::Gemma) => {
+                self.turn("user", &[system.trim_ascii(), b"\n\n", user.trim_ascii()], out);
+            }
+            (None, Template::Gemma) => self.turn("user", &[user.trim_ascii()], out),
+            (Some(system), _) => {
+                self.turn("system", &[system], out);
+                self.turn("user", &[user], out);
+            }
+            (None, _) => self.turn("user", &[user], out),
         }
-        self.turn("user", user, out);
         let opening: &[u8] = match self {
             Template::ChatMl { .. } => b"<|im_start|>assistant\n",
             Template::Zephyr => b"<|assistant|>\n",
             Template::Llama3 => b"<|start_header_id|>assistant<|end_header_id|>\n\n",
+            Template::Gemma => b"<start_of_turn>model\n",
         };
         out.extend_from_slice(opening);
     }
 
-    fn turn(&self, role: &str, text: &[u8], out: &mut Vec<u8>) {
+    fn turn(&self, role: &str, text: &[&[u8]], out: &mut Vec<u8>) {
         let (before, between, after) = match self {
             Template::ChatMl { .. } => ("<|im_start|>", "\n", "<|im_end|>\n"),
             Template::Zephyr => ("<|", "|>\n", "</s>\n"),
             Template::Llama3 => ("<|start_header_id|>", "<|end_header_id|>\n\n", "<|eot_id|>"),
+            Template::Gemma => ("<start_of_turn>", "\n", "<end_of_turn>\n"),
         };
-        for part in [before.as_bytes(), role.as_bytes(), between.as_bytes(), text, after.as_bytes()] {
-            out.extend_from_slice(part);
+        for part in [before, role, between] {
+            out.extend_from_slice(part.as_bytes());
         }
+        text.iter().for_each(|part| out.extend_from_slice(part));
+        out.extend_from_slice(after.as_bytes());
     }
 }
 
@@ -116,6 +140,18 @@ mod tests {
         let mut text = Vec::new();
         Template::recognize(template).unwrap().render(Some(b"S"), b"U", &mut text);
         assert_eq!(&text, b"<|system|>\nS</s>\n<|user|>\nU</s>\n<|assistant|>\n");
+    }
+
+    #[test]
+    fn gemma_has_no_system_turn() {
+        let template =
+            b"{{ bos_token }}{%- for message in messages -%}{{ '<start_of_turn>' + role + '\n' }}\
+            {{ message['content'] | trim }}{{ '<end_of_turn>\n' }}{%- endfor -%}";
+        let mut text = Vec::new();
+        let template = Template::recognize(template).unwrap();
+        template.render(Some(b"Be brief. "), b" Hi\n", &mut text);
+        let expected = "<start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\n";
+        assert_eq!(core::str::from_utf8(&text), Ok(expected));
     }
 
     #[test]

@@ -81,15 +81,43 @@ enum Data {
     Q8_0 { codes: Vec<i8>, scales: Vec<u16> },
 }
 
-/// The keys and values of all layers and positions so far.
+/// The keys and values of all layers and positions so far; of layers with a window those that it may still reach.
 #[derive(Debug)]
 pub struct KvCache {
     kind: KvType,
-    layers: usize,
     heads: usize,
     head_dim: usize,
     context: usize,
+    /// Layers that keep everything, and those with a window.
+    groups: [Group; 2],
+    /// Of each layer, whether it has a window, and its place among its like. Empty if none has.
+    places: Vec<(bool, u16)>,
+    /// Positions that windows must reach back.
+    window: usize,
+    /// Where the longest text ended that was in the cache since it was empty.
+    longest: usize,
+}
+
+/// Layers whose positions come and go together.
+#[derive(Debug)]
+struct Group {
+    layers: usize,
+    /// Blocks of a full cache: block b lies at place b mod `most`.
+    most: usize,
     blocks: Vec<Data>,
+}
+
+impl Group {
+    fn new(layers: usize, most: usize) -> Result<Self, SessionError> {
+        let mut blocks = Vec::new();
+        let bytes = most.saturating_mul(size_of::<Data>());
+        blocks.try_reserve_exact(most).map_err(|_| SessionError::OutOfMemory { bytes })?;
+        Ok(Group { layers, most, blocks })
+    }
+
+    fn block(&self, block: usize) -> Option<&Data> {
+        self.blocks.get(block % self.most.max(1))
+    }
 }
 
 impl KvCache {
@@ -105,11 +133,41 @@ impl KvCache {
         head_dim: usize,
         context: usize,
     ) -> Result<Self, SessionError> {
-        let mut blocks = Vec::new();
-        let count = context.div_ceil(BLOCK);
-        let bytes = count.saturating_mul(size_of::<Data>());
-        blocks.try_reserve_exact(count).map_err(|_| SessionError::OutOfMemory { bytes })?;
-        Ok(KvCache { kind, layers, heads, head_dim, context, blocks })
+        let groups = [Group::new(layers, context.div_ceil(BLOCK))?, Group::new(0, 0)?];
+        let places = Vec::new();
+        Ok(KvCache { kind, heads, head_dim, context, groups, places, window: 0, longest: 0 })
+    }
+
+    /// The same, still empty, where some layers keep only what a window of so many positions reaches while up to `batch`
+    /// tokens are evaluated together.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::OutOfMemory`].
+    pub fn with_windows(
+        mut self,
+        windowed: impl Iterator<Item = bool>,
+        window: usize,
+        batch: usize,
+    ) -> Result<Self, SessionError> {
+        let most = window_blocks(window, batch);
+        if window == 0 || most >= self.context.div_ceil(BLOCK) {
+            return Ok(self);
+        }
+        let layers = self.groups[0].layers;
+        let bytes = layers * size_of::<(bool, u16)>();
+        let reserved = self.places.try_reserve_exact(layers);
+        reserved.map_err(|_| SessionError::OutOfMemory { bytes })?;
+        let mut counts = [0, 0];
+        for windowed in windowed.take(layers) {
+            let count = &mut counts[usize::from(windowed)];
+            self.places.push((windowed, *count));
+            *count += 1;
+        }
+        self.groups[0].layers = counts[0].into();
+        self.groups[1] = Group::new(counts[1].into(), most)?;
+        self.window = window;
+        Ok(self)
     }
 
     /// Takes memory for positions before `end`.
@@ -121,31 +179,52 @@ impl KvCache {
         if end > self.context {
             return Err(SessionError::ContextFull { needed: end, context: self.context });
         }
-        let rows = 2 * self.layers * self.heads * BLOCK;
-        let elements = rows * self.head_dim;
-        while self.blocks.len() * BLOCK < end {
-            let data = match self.kind {
-                KvType::F16 => Data::F16(zeroed(elements)?),
-                KvType::F32 => Data::F32(zeroed(elements)?),
-                KvType::Q8_0 => {
-                    let scales = zeroed(rows * self.groups())?;
-                    Data::Q8_0 { codes: zeroed(elements)?, scales }
-                }
-            };
-            self.blocks.push(data);
+        let (kind, groups_of_row) = (self.kind, self.scales());
+        for group in &mut self.groups {
+            let rows = 2 * group.layers * self.heads * BLOCK;
+            let elements = rows * self.head_dim;
+            while rows > 0 && group.blocks.len() < end.div_ceil(BLOCK).min(group.most) {
+                let data = match kind {
+                    KvType::F16 => Data::F16(zeroed(elements)?),
+                    KvType::F32 => Data::F32(zeroed(elements)?),
+                    KvType::Q8_0 => {
+                        let scales = zeroed(rows * groups_of_row)?;
+                        Data::Q8_0 { codes: zeroed(elements)?, scales }
+                    }
+                };
+                group.blocks.push(data);
+            }
         }
+        self.longest = self.longest.max(end);
         Ok(())
+    }
+
+    /// How much of a text is left that is cut back to `position`: all of that, or nothing where windows reach back to what
+    /// has been overwritten.
+    pub fn cut(&mut self, position: usize) -> usize {
+        let first = (position + 1).saturating_sub(self.window) / BLOCK;
+        let overwritten = self.longest.div_ceil(BLOCK).saturating_sub(self.groups[1].most);
+        if self.window == 0 || first >= overwritten {
+            return position;
+        }
+        self.longest = 0;
+        0
     }
 
     /// Stores one position's key and value of a layer: `[kv head][element]` each.
     pub fn store(&mut self, floats: &Floats, layer: usize, position: usize, key: &[f32], value: &[f32]) {
-        let (head_dim, groups, place) = (self.head_dim, self.groups(), position % BLOCK);
+        let (head_dim, groups, place) = (self.head_dim, self.scales(), position % BLOCK);
+        let (group, layer) = self.place(layer);
+        let group = &mut self.groups[group];
+        let slot = position / BLOCK % group.most.max(1);
+        let heads_of_layer = self.heads;
+        let range = |part, head, width| range(heads_of_layer, layer, part, head, width);
         let heads = key.chunks_exact(head_dim).zip(value.chunks_exact(head_dim));
         for (head, (key, value)) in heads.enumerate() {
-            let [keys, values] = [0, 1].map(|part| self.range(layer, part, head, head_dim));
-            let [key_scales, value_scales] = [0, 1].map(|part| self.range(layer, part, head, groups));
+            let [keys, values] = [0, 1].map(|part| range(part, head, head_dim));
+            let [key_scales, value_scales] = [0, 1].map(|part| range(part, head, groups));
             let row = place * head_dim..(place + 1) * head_dim;
-            match self.blocks.get_mut(position / BLOCK) {
+            match group.blocks.get_mut(slot) {
                 Some(Data::F16(data)) => {
                     let mut bits = [0; BLOCK];
                     let columns = data[keys].as_chunks_mut::<BLOCK>().0;
@@ -189,9 +268,15 @@ impl KvCache {
         self.rows(layer, 1, head, block)
     }
 
-    /// Hands out the bytes of a block (little-endian), part by part: [`block_bytes`](Self::block_bytes) in all.
+    /// Bytes that [`save`](Self::save) hands out.
+    pub fn saved_bytes(&self) -> usize {
+        self.groups.first().map_or(0, |group| self.block_bytes(group))
+    }
+
+    /// Hands out the bytes of a block (little-endian), part by part. What layers with windows have of their own is not among them:
+    /// see [`Limits::all_positions`](crate::session::Limits::all_positions).
     pub fn save<E>(&self, block: usize, write: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        match self.blocks.get(block) {
+        match self.groups.first().and_then(|group| group.block(block)) {
             Some(Data::F16(data)) => save(data, |x| x.to_le_bytes(), write),
             Some(Data::F32(data)) => save(data, |x| x.to_le_bytes(), write),
             Some(Data::Q8_0 { codes, scales }) => {
@@ -208,12 +293,12 @@ impl KvCache {
     ///
     /// As [`grow`](Self::grow), and [`CacheError::Length`].
     pub fn restore(&mut self, block: usize, bytes: &[u8]) -> Result<(), Error> {
-        let expected = self.block_bytes();
+        let expected = self.saved_bytes();
         if bytes.len() != expected {
             return Err(CacheError::Length { found: bytes.len(), expected }.into());
         }
         self.grow(((block + 1) * BLOCK).min(self.context))?;
-        match self.blocks.get_mut(block) {
+        match self.groups.first_mut().and_then(|group| group.blocks.get_mut(block)) {
             Some(Data::F16(data)) => restore(data, bytes, u16::from_le_bytes),
             Some(Data::F32(data)) => restore(data, bytes, f32::from_le_bytes),
             Some(Data::Q8_0 { codes, scales }) => {
@@ -248,46 +333,60 @@ impl KvCache {
 
     /// Bytes taken so far.
     pub fn bytes(&self) -> usize {
-        self.blocks.len() * self.block_bytes()
+        self.groups.iter().map(|group| group.blocks.len() * self.block_bytes(group)).sum()
     }
 
     /// Bytes of the cache when the context is full.
     pub fn full_bytes(&self) -> usize {
-        self.context.div_ceil(BLOCK) * self.block_bytes()
+        self.groups.iter().map(|group| group.most * self.block_bytes(group)).sum()
     }
 
-    /// Bytes of a block.
-    pub fn block_bytes(&self) -> usize {
-        2 * self.layers * self.heads * BLOCK * self.kind.row_bytes(self.head_dim)
+    fn block_bytes(&self, group: &Group) -> usize {
+        2 * group.layers * self.heads * BLOCK * self.kind.row_bytes(self.head_dim)
     }
 
     /// Scales of a key or value of one head.
-    fn groups(&self) -> usize {
+    fn scales(&self) -> usize {
         self.head_dim.div_ceil(GROUP)
     }
 
+    /// Which group a layer belongs to, and its place there.
+    fn place(&self, layer: usize) -> (usize, usize) {
+        match self.places.get(layer) {
+            Some(&(windowed, place)) => (windowed.into(), place.into()),
+            None => (0, layer),
+        }
+    }
+
     fn rows(&self, layer: usize, part: usize, head: usize, block: usize) -> Stored<'_> {
-        let range = self.range(layer, part, head, self.head_dim);
-        match self.blocks.get(block) {
-            Some(Data::F16(data)) => Stored::Rows(Rows::F16(data.get(range).unwrap_or_default())),
-            Some(Data::F32(data)) => Stored::Rows(Rows::F32(data.get(range).unwrap_or_default())),
+        let (group, layer) = self.place(layer);
+        let range = |width| range(self.heads, layer, part, head, width);
+        let elements = range(self.head_dim);
+        match self.groups[group].block(block) {
+            Some(Data::F16(data)) => Stored::Rows(Rows::F16(data.get(elements).unwrap_or_default())),
+            Some(Data::F32(data)) => Stored::Rows(Rows::F32(data.get(elements).unwrap_or_default())),
             Some(Data::Q8_0 { codes, scales }) => {
-                let codes = codes.get(range).unwrap_or_default();
-                let scales =
-                    scales.get(self.range(layer, part, head, self.groups())).unwrap_or_default();
+                let codes = codes.get(elements).unwrap_or_default();
+                let scales = scales.get(range(self.scales())).unwrap_or_default();
                 Stored::Codes(Codes { codes, scales })
             }
             None => Stored::Rows(Rows::F32(&[])),
         }
     }
+}
 
-    /// Where the keys (`part` 0) or values (`part` 1) of a head lie in a block, or their scales, by how many of them a
-    /// position has.
-    fn range(&self, layer: usize, part: usize, head: usize, width: usize) -> Range<usize> {
-        let len = BLOCK * width;
-        let start = ((layer * 2 + part) * self.heads + head) * len;
-        start..start + len
-    }
+/// The most blocks that the positions lie in which a batch and the windows of its tokens reach, wherever they begin.
+pub(crate) fn window_blocks(window: usize, batch: usize) -> usize {
+    // window + batch − 1 positions.
+    window.saturating_add(batch).saturating_add(BLOCK - 3) / BLOCK + 1
+}
+
+/// Where the keys (`part` 0) or values (`part` 1) of a head lie in a block, or their scales, by how many of them a position
+/// has.
+fn range(heads: usize, layer: usize, part: usize, head: usize, width: usize) -> Range<usize> {
+    let len = BLOCK * width;
+    let start = ((layer * 2 + part) * heads + head) * len;
+    start..start + len
 }
 
 /// Hands out the bytes of elements, as many at once as a buffer takes.
@@ -329,12 +428,28 @@ mod tests {
             let mut cache = KvCache::new(kind, 3, 2, 40, 100).unwrap();
             assert_eq!((cache.bytes(), cache.full_bytes()), (0, 2 * 3 * 2 * 2 * BLOCK * row));
             cache.grow(BLOCK).unwrap();
-            let taken = match &cache.blocks[0] {
+            let taken = match &cache.groups[0].blocks[0] {
                 Data::F16(data) => size_of_val(&data[..]),
                 Data::F32(data) => size_of_val(&data[..]),
                 Data::Q8_0 { codes, scales } => size_of_val(&codes[..]) + size_of_val(&scales[..]),
             };
             assert_eq!((cache.bytes(), taken), (cache.full_bytes() / 2, cache.bytes()), "{kind:?}");
         }
+    }
+    #[test]
+    fn layers_with_windows_keep_what_these_reach() {
+        let cache = |context| {
+            let cache = KvCache::new(KvType::F16, 3, 1, 8, context).unwrap();
+            cache.with_windows([true, false, true].into_iter(), 100, 10).unwrap()
+        };
+        let block = 2 * BLOCK * 16;
+        // 109 positions touch three blocks at most.
+        let mut long = cache(1000);
+        assert_eq!(long.full_bytes(), (16 + 2 * 3) * block);
+        assert_eq!(cache(192).full_bytes(), 3 * 3 * block);
+        long.grow(320).unwrap();
+        assert_eq!(long.bytes(), (5 + 2 * 3) * block);
+        // Blocks 2, 3 and 4 are there; a text of 227 tokens goes on with what its position 128 says.
+        assert_eq!((long.cut(300), long.cut(227), long.cut(226)), (300, 227, 0));
     }
 }

@@ -50,6 +50,12 @@ impl Matrix {
         Span::new(self.offset + first as u64 * self.row_bytes as u64, count * self.row_bytes)
     }
 
+    /// The matrix of `count` rows from `first` on.
+    pub(crate) fn rows_from(&self, first: usize, count: usize) -> Self {
+        let offset = self.offset + first as u64 * self.row_bytes as u64;
+        Matrix { rows: count, offset, ..*self }
+    }
+
     /// Writes row `index` as floats to `out`.
     ///
     /// # Errors

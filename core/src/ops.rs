@@ -35,6 +35,22 @@ pub fn exp(x: f32) -> f32 {
     }
 }
 
+/// GELU by its approximation with tanh (Hendrycks and Gimpel 2016, arXiv:1606.08415):
+/// x · ½(1 + tanh u) = x / (1 + e⁻²ᵘ), where u = √(2/π) · (x + 0.044715·x³).
+#[inline(always)]
+pub fn gelu(x: f32) -> f32 {
+    /// −2 · √(2/π).
+    const FACTOR: f32 = -1.595_769_1;
+    let cubic = x * (1.0 + 0.044_715 * (x * x));
+    x / (1.0 + exp(FACTOR * cubic))
+}
+
+/// The hyperbolic tangent, as 1 − 2 / (e²ˣ + 1): within some 10⁻⁷.
+#[inline(always)]
+pub fn tanh(x: f32) -> f32 {
+    1.0 - 2.0 / (exp(2.0 * x) + 1.0)
+}
+
 #[inline(always)]
 fn power_of_two(n: i32) -> f32 {
     f32::from_bits((n.wrapping_add(127) as u32) << 23)
@@ -68,6 +84,30 @@ mod tests {
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);
         assert_eq!(exp(100.0), f32::INFINITY);
         assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn gelu_and_tanh_are_near_the_exact_ones() {
+        let mut x = -30.0f32;
+        while x < 30.0 {
+            let wide = f64::from(x);
+            let inner = libm::sqrt(2.0 / core::f64::consts::PI) * (wide + 0.044715 * wide * wide * wide);
+            let exact = 0.5 * wide * (1.0 + libm::tanh(inner));
+            let error = (f64::from(gelu(x)) - exact).abs();
+            assert!(error < 1e-6 * (1.0 + wide.abs()), "gelu({x}) is {} and not {exact}", gelu(x));
+            let exact = libm::tanh(wide);
+            assert!(
+                (f64::from(tanh(x)) - exact).abs() < 3e-7,
+                "tanh({x}) is {} and not {exact}",
+                tanh(x)
+            );
+            x += 0.0137;
+        }
+        assert_eq!((gelu(0.0), tanh(0.0)), (0.0, 0.0));
+        assert_eq!((gelu(1e30), gelu(f32::INFINITY)), (1e30, f32::INFINITY));
+        assert_eq!(gelu(-100.0), 0.0);
+        assert_eq!((tanh(f32::INFINITY), tanh(f32::NEG_INFINITY)), (1.0, -1.0));
+        assert!(gelu(f32::NAN).is_nan() && tanh(f32::NAN).is_nan());
     }
 
     #[test]

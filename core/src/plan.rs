@@ -6,7 +6,6 @@
 use alloc::vec::Vec;
 
 use crate::error::SessionError;
-use crate::kv::KvCache;
 use crate::model::Model;
 use crate::paged::{Part, Schedule};
 use crate::read::Buffer;
@@ -76,8 +75,10 @@ impl Plan {
         let spec = &model.spec;
         let context = limits.context.unwrap_or(spec.context).max(1);
         let kind = limits.kv.unwrap_or_else(|| model.default_kv_type());
-        let cache = KvCache::new(kind, spec.layers, spec.kv_heads, spec.head_dim, context)?;
-        let kv = cache.full_bytes() as u64;
+        let cache = session::cache(model, kind, context, limits.reach(1, context))?;
+        // Layers with windows keep the more the larger a batch is.
+        let kv_of = |batch: usize| session::kv_bytes(model, kind, context, limits.reach(batch, context));
+        let kv = kv_of(1);
         let mut plan = Plan {
             ram: budget.ram,
             limits: Limits { context: Some(context), kv: Some(kind), ..limits },
@@ -101,7 +102,7 @@ impl Plan {
         if budget.ram < plan.least {
             return Err(SessionError::Budget { ram: budget.ram, least: plan.least });
         }
-        plan.divide(model, &work, rest, tile)?;
+        plan.divide(model, &work, &kv_of, rest, tile)?;
         Ok(plan)
     }
 
@@ -110,6 +111,7 @@ impl Plan {
         &mut self,
         model: &Model<'_>,
         work: &dyn Fn(usize) -> u64,
+        kv_of: &dyn Fn(usize) -> u64,
         rest: u64,
         tile: u64,
     ) -> Result<(), SessionError> {
@@ -124,12 +126,13 @@ impl Plan {
         self.windows = window_bytes(window, buffers);
         let rest = rest - self.windows.min(rest);
         let mut batch = self.limits.batch.max(1);
-        while batch > 1 && work(batch) > rest / 4 {
+        let more_kv = |batch| kv_of(batch) - kv_of(1);
+        while batch > 1 && work(batch) + more_kv(batch) > rest / 4 {
             batch /= 2;
         }
         self.limits.batch = batch;
-        self.work = work(batch);
-        let rest = rest - self.work.min(rest);
+        (self.work, self.kv) = (work(batch), kv_of(batch));
+        let rest = rest.saturating_sub(self.work + more_kv(batch));
         let keep = rest - rest / PAGES_TO_TABLES;
         self.schedule = schedule(model, window, buffers, keep)?;
         let bytes = |stays: bool| {

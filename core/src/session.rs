@@ -3,11 +3,12 @@
 use alloc::vec::Vec;
 
 use crate::activations::Activations;
+use crate::arch::Activation;
 use crate::attention::{Attention, attend, room};
 use crate::error::{Error, SessionError, TokenizerError};
-use crate::kv::{BLOCK, KvCache, KvType};
+use crate::kv::{BLOCK, KvCache, KvType, window_blocks};
 use crate::matmul::{MOST_PRODUCTS, Product, matmul};
-use crate::model::{Layer, Model, Projection, Vector};
+use crate::model::{self, Layer, LayerSpec, Model, Norm, Projection, Rope};
 use crate::platform::{Platform, Threads};
 use crate::simd::Kernels;
 use crate::simd::tiles::each_column;
@@ -22,11 +23,20 @@ pub struct Limits {
     pub batch: usize,
     /// How keys and values are stored; [`Model::default_kv_type`] unless given.
     pub kv: Option<KvType>,
+    /// Whether layers with windows keep all positions, too, so that the cache can be saved.
+    pub all_positions: bool,
+}
+
+impl Limits {
+    /// Tokens for which layers with windows keep positions beyond those that their windows reach.
+    pub(crate) fn reach(&self, batch: usize, context: usize) -> usize {
+        if self.all_positions { context } else { batch.min(context) }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { context: None, batch: 128, kv: None }
+        Limits { context: None, batch: 128, kv: None, all_positions: false }
     }
 }
 
@@ -39,11 +49,20 @@ pub struct Session<'m, 'h, S> {
     source: S,
     platform: Platform<'m>,
     kernels: &'static Kernels,
+    ropes: Ropes<'m>,
     cache: KvCache,
     batch: usize,
     position: usize,
     buffers: Buffers,
     activations: Activations,
+}
+
+/// The rotations that the context asks for.
+#[derive(Debug, Clone, Copy)]
+struct Ropes<'m> {
+    plain: &'m Rope,
+    /// That of layers with a window, if it is another.
+    window: Option<&'m Rope>,
 }
 
 /// Work buffers; `[token][element]` each.
@@ -59,7 +78,7 @@ struct Buffers {
     attended: Vec<f32>,
     gate: Vec<f32>,
     up: Vec<f32>,
-    /// Cosines, then sines, of the rotary embedding.
+    /// Cosines, then sines, of the rotary embedding; after them those of layers with a window, if they have their own.
     angles: Vec<f32>,
     logits: Vec<f32>,
     /// Where each thread converts keys and values.
@@ -82,14 +101,26 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         let context = limits.context.unwrap_or(spec.context).max(1);
         let batch = limits.batch.clamp(1, context);
         let kind = limits.kv.unwrap_or_else(|| model.default_kv_type());
-        let cache = KvCache::new(kind, spec.layers, spec.kv_heads, spec.head_dim, context)?;
+        let cache = cache(model, kind, context, limits.reach(batch, context))?;
         let mut buffers = Buffers::new(model, batch)?;
         let len = room(&cache, platform.threads.count(), batch);
         buffers.room.try_reserve_exact(len).map_err(|_| SessionError::OutOfMemory { bytes: 4 * len })?;
         buffers.room.resize(len, 0.0);
         let kernels = platform.kernels;
         let activations = Activations::default();
-        Ok(Session { model, source, platform, kernels, cache, batch, position: 0, buffers, activations })
+        let ropes = Ropes::new(model, context);
+        Ok(Session {
+            model,
+            source,
+            platform,
+            kernels,
+            ropes,
+            cache,
+            batch,
+            position: 0,
+            buffers,
+            activations,
+        })
     }
 
     /// Appends `tokens` to the text, batch by batch, and returns the logits after the last one (`[vocabulary]`).
@@ -165,9 +196,13 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         Ok(())
     }
 
-    /// Forgets the text from `position` on.
-    pub fn truncate(&mut self, position: usize) {
-        self.position = self.position.min(position);
+    /// Forgets the text from `position` on, and returns how much of it is left: nothing where the model has windows that
+    /// reach back to what has been overwritten since, so that the text is to be evaluated again.
+    pub fn truncate(&mut self, position: usize) -> usize {
+        if position < self.position {
+            self.position = self.cache.cut(position);
+        }
+        self.position
     }
 
     /// Tokens of the text so far.
@@ -227,6 +262,7 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
             model: self.model,
             kernels: self.kernels,
             threads: self.platform.threads,
+            ropes: self.ropes,
             source: &mut self.source,
             activations: &mut self.activations,
             first_position,
@@ -241,28 +277,29 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         self.cache.grow(self.position + count)?;
         self.buffers.resize(self.model, count);
         self.source.begin(logits);
-        let pairs = self.model.rope.pairs();
-        for (i, angles) in self.buffers.angles.chunks_exact_mut((2 * pairs).max(1)).enumerate() {
-            self.model.rope.angles(self.position + i, angles);
+        let ropes = self.ropes;
+        for (i, angles) in self.buffers.angles.chunks_exact_mut(ropes.len().max(1)).enumerate() {
+            ropes.angles(self.position + i, angles);
         }
         let rows = self.buffers.hidden.chunks_exact_mut(spec.hidden_size);
         for (&token, row) in tokens.iter().zip(rows) {
             self.model.embedding.row(&mut self.source, token as usize, row)?;
         }
+        scale(&mut self.buffers.hidden, spec.embedding_scale);
         let model = self.model;
         for (index, layer) in model.layers.iter().enumerate() {
-            self.attention(index, layer)?;
-            self.feed_forward(layer)?;
+            self.layer(index, layer)?;
         }
         self.source.check()?;
         self.position += count;
         Ok(())
     }
 
-    fn attention(&mut self, index: usize, layer: &Layer) -> Result<(), Error> {
-        let spec = &self.model.spec;
+    /// Matrices are used in the order of [`Model::matrices`].
+    fn layer(&mut self, index: usize, layer: &Layer) -> Result<(), Error> {
+        let parallel = self.model.spec.family.parallel;
         let (mut run, b) = self.run(self.position);
-        run.norm(&b.hidden, layer.attention_norm, &mut b.normed);
+        run.norm_from(&b.hidden, layer.attention_norm, &mut b.normed);
         run.project_all(
             &b.normed,
             &mut [
@@ -271,8 +308,33 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
                 (&layer.query, &mut b.queries),
             ],
         )?;
-        run.rotate(&b.angles, &mut b.queries, layer.query.matrix.rows);
-        run.rotate(&b.angles, &mut b.keys, layer.key.matrix.rows);
+        if parallel {
+            run.widen(layer, b)?;
+        }
+        run.norm(layer.query_norm, &mut b.queries, layer.query.matrix.rows);
+        run.norm(layer.key_norm, &mut b.keys, layer.key.matrix.rows);
+        self.attention(index, layer);
+        let (mut run, b) = self.run(self.position);
+        run.project_all(&b.attended, &mut [(&layer.attention_output, &mut b.normed)])?;
+        run.add(layer.attention_post_norm, &mut b.normed, &mut b.hidden);
+        if !parallel {
+            run.norm_from(&b.hidden, layer.ffn_norm, &mut b.normed);
+            run.widen(layer, b)?;
+        }
+        run.project_all(&b.gate, &mut [(&layer.down, &mut b.normed)])?;
+        run.add(layer.ffn_post_norm, &mut b.normed, &mut b.hidden);
+        Ok(())
+    }
+
+    /// Rotates queries and keys, stores keys and values, and attends.
+    fn attention(&mut self, index: usize, layer: &Layer) {
+        let spec = &self.model.spec;
+        let kind = spec.layer_specs.get(index).copied().unwrap_or_default();
+        let (run, b) = self.run(self.position);
+        if kind.rotated {
+            run.rotate(kind.windowed, &b.angles, &mut b.queries, layer.query.matrix.rows);
+            run.rotate(kind.windowed, &b.angles, &mut b.keys, layer.key.matrix.rows);
+        }
         let floats = self.kernels.floats;
         let key_len = layer.key.matrix.rows;
         let b = &mut self.buffers;
@@ -285,24 +347,12 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
             floats,
             layer: index,
             group: spec.heads / spec.kv_heads,
-            scale: 1.0 / libm::sqrtf(spec.head_dim as f32),
+            scale: spec.attention_scale,
+            cap: spec.attention_cap,
+            window: if kind.windowed { spec.window } else { usize::MAX },
             first_position: self.position,
         };
         attend(&attention, self.platform.threads, &b.queries, &mut b.attended, &mut b.room);
-        let (mut run, b) = self.run(self.position);
-        run.project_all(&b.attended, &mut [(&layer.attention_output, &mut b.normed)])?;
-        run.add(&mut b.hidden, &b.normed);
-        Ok(())
-    }
-
-    fn feed_forward(&mut self, layer: &Layer) -> Result<(), Error> {
-        let (mut run, b) = self.run(self.position);
-        run.norm(&b.hidden, layer.ffn_norm, &mut b.normed);
-        run.project_all(&b.normed, &mut [(&layer.gate, &mut b.gate), (&layer.up, &mut b.up)])?;
-        run.silu_multiply(&mut b.gate, &b.up);
-        run.project_all(&b.gate, &mut [(&layer.down, &mut b.normed)])?;
-        run.add(&mut b.hidden, &b.normed);
-        Ok(())
     }
 
     /// Logits after `count` tokens of the last batch, from its token `first` on.
@@ -315,15 +365,45 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         let hidden = b.hidden.get(first * hidden_size..(first + count) * hidden_size);
         let hidden = hidden.unwrap_or_default();
         b.normed.resize(hidden.len(), 0.0);
-        run.norm(hidden, run.model.output_norm, &mut b.normed);
+        run.norm_from(hidden, Some(run.model.output_norm), &mut b.normed);
         let bytes = len * 4;
         b.logits
             .try_reserve_exact(len.saturating_sub(b.logits.len()))
             .map_err(|_| SessionError::OutOfMemory { bytes })?;
         b.logits.resize(len, 0.0);
         run.project_all(&b.normed, &mut [(&run.model.output, &mut b.logits)])?;
+        let (spec, soft_cap) = (&run.model.spec, run.kernels.floats.soft_cap);
+        scale(&mut b.logits, spec.logit_scale);
+        if spec.logit_cap > 0.0 {
+            soft_cap(&mut b.logits, spec.logit_cap);
+        }
         Ok(self.source.check()?)
     }
+}
+
+/// The cache of a session.
+pub(crate) fn cache(
+    model: &Model<'_>,
+    kind: KvType,
+    context: usize,
+    batch: usize,
+) -> Result<KvCache, SessionError> {
+    let spec = &model.spec;
+    let cache = KvCache::new(kind, spec.layers, spec.kv_heads, spec.head_dim, context)?;
+    let windowed = spec.layer_specs.iter().map(|layer| layer.windowed);
+    cache.with_windows(windowed, spec.window, batch)
+}
+
+/// Bytes of its cache when the context is full.
+pub(crate) fn kv_bytes(model: &Model<'_>, kind: KvType, context: usize, batch: usize) -> u64 {
+    let spec = &model.spec;
+    let all = context.div_ceil(BLOCK);
+    let blocks = |layer: &LayerSpec| match layer.windowed {
+        true => window_blocks(spec.window, batch).min(all),
+        false => all,
+    };
+    let blocks: usize = spec.layer_specs.iter().map(blocks).sum();
+    (2 * spec.kv_heads * BLOCK * kind.row_bytes(spec.head_dim)) as u64 * blocks as u64
 }
 
 /// Bytes at most that a session takes for a batch, besides the cache: work buffers, prepared vectors, logits, and what
@@ -347,6 +427,7 @@ struct Run<'r, 'h, S> {
     model: &'r Model<'h>,
     kernels: &'static Kernels,
     threads: &'r dyn Threads,
+    ropes: Ropes<'r>,
     source: &'r mut S,
     activations: &'r mut Activations,
     first_position: usize,
@@ -395,32 +476,105 @@ impl<'a, S: WeightSource<'a>> Run<'_, '_, S> {
         )?)
     }
 
-    /// y = the RMS norm of x, token by token.
-    fn norm(&self, x: &[f32], weight: Vector, y: &mut [f32]) {
-        let (weight, epsilon) = (self.model.vector(weight), self.model.spec.norm_epsilon);
-        let (len, norm) = (weight.len(), self.kernels.floats.rms_norm);
-        each_column(self.threads, y, len, |token, y| norm(part(x, token, len), weight, epsilon, y));
+    /// y = the norm of x, token by token; x itself without one.
+    fn norm_from(&self, x: &[f32], norm: Option<Norm>, y: &mut [f32]) {
+        y.copy_from_slice(x);
+        self.norm(norm, y, self.model.spec.hidden_size);
     }
 
-    /// Rotates the heads of each token, which take `len` elements, by its angles.
-    fn rotate(&self, angles: &[f32], x: &mut [f32], len: usize) {
-        let Model { rope, spec, .. } = self.model;
-        each_column(self.threads, x, len, |token, x| {
-            let angles = part(angles, token, 2 * rope.pairs());
-            rope.rotate(self.kernels.floats, x, spec.head_dim, angles);
+    /// Norms each token's `len` elements, in parts as long as the norm's weight.
+    fn norm(&self, norm: Option<Norm>, x: &mut [f32], len: usize) {
+        let Some(Norm { weight, bias }) = norm else { return };
+        let (weight, epsilon) = (self.model.vector(weight), self.model.spec.norm_epsilon);
+        let bias = bias.map(|bias| self.model.vector(bias));
+        let floats = self.kernels.floats;
+        each_column(self.threads, x, len, |_, x| {
+            for part in x.chunks_exact_mut(weight.len()) {
+                match bias {
+                    None => (floats.rms_norm)(part, weight, epsilon),
+                    Some(bias) => (floats.layer_norm)(part, weight, bias, epsilon),
+                }
+            }
         });
     }
 
-    /// x += y.
-    fn add(&self, x: &mut [f32], y: &[f32]) {
-        let (len, add) = (self.model.spec.hidden_size, self.kernels.floats.add);
+    /// Rotates the heads of each token, which take `len` elements, by its angles.
+    fn rotate(&self, windowed: bool, angles: &[f32], x: &mut [f32], len: usize) {
+        let (rope, place) = self.ropes.of(windowed);
+        let (all, floats, head_dim) = (self.ropes.len(), self.kernels.floats, self.model.spec.head_dim);
+        each_column(self.threads, x, len, |token, x| {
+            let angles = part(angles, token, all).get(place..place + 2 * rope.pairs());
+            rope.rotate(floats, x, head_dim, angles.unwrap_or_default());
+        });
+    }
+
+    /// x += y, after y's norm and scale.
+    fn add(&self, norm: Option<Norm>, y: &mut [f32], x: &mut [f32]) {
+        let spec = &self.model.spec;
+        let (len, add) = (spec.hidden_size, self.kernels.floats.add);
+        self.norm(norm, y, len);
+        scale(y, spec.residual_scale);
         each_column(self.threads, x, len, |token, x| add(x, part(y, token, len)));
     }
 
-    /// gate = silu(gate) · up.
-    fn silu_multiply(&self, gate: &mut [f32], up: &[f32]) {
-        let (len, silu_multiply) = (self.model.spec.ffn_size, self.kernels.floats.silu_multiply);
-        each_column(self.threads, gate, len, |token, gate| silu_multiply(gate, part(up, token, len)));
+    /// The first half of the feed-forward network: `normed` to `gate`.
+    fn widen(&mut self, layer: &Layer, b: &mut Buffers) -> Result<(), Error> {
+        let (spec, floats) = (&self.model.spec, self.kernels.floats);
+        let len = spec.ffn_size;
+        let Some(gate) = &layer.gate else {
+            self.project_all(&b.normed, &mut [(&layer.up, &mut b.gate)])?;
+            let activate = match spec.family.activation {
+                Activation::Silu => floats.silu,
+                Activation::Gelu => floats.gelu,
+            };
+            each_column(self.threads, &mut b.gate, len, |_, gate| activate(gate));
+            return Ok(());
+        };
+        self.project_all(&b.normed, &mut [(gate, &mut b.gate), (&layer.up, &mut b.up)])?;
+        let multiply = match spec.family.activation {
+            Activation::Silu => floats.silu_multiply,
+            Activation::Gelu => floats.gelu_multiply,
+        };
+        let up = &b.up;
+        each_column(self.threads, &mut b.gate, len, |token, gate| multiply(gate, part(up, token, len)));
+        Ok(())
+    }
+}
+
+impl<'m> Ropes<'m> {
+    fn new(model: &'m Model<'_>, context: usize) -> Self {
+        let model::Ropes { plain, window, long } = &model.ropes;
+        let longer = context > model.spec.rope.original_context;
+        let plain = long.as_ref().filter(|_| longer).unwrap_or(plain);
+        Ropes { plain, window: window.as_ref() }
+    }
+
+    /// Floats that the angles of a token take.
+    fn len(&self) -> usize {
+        2 * (self.plain.pairs() + self.window.map_or(0, Rope::pairs))
+    }
+
+    /// The rotation of a layer, and where its angles begin among a token's.
+    fn of(&self, windowed: bool) -> (&'m Rope, usize) {
+        match self.window {
+            Some(window) if windowed => (window, 2 * self.plain.pairs()),
+            _ => (self.plain, 0),
+        }
+    }
+
+    fn angles(&self, position: usize, out: &mut [f32]) {
+        let (plain, window) = out.split_at_mut(2 * self.plain.pairs());
+        self.plain.angles(position, plain);
+        if let Some(rope) = self.window {
+            rope.angles(position, window);
+        }
+    }
+}
+
+/// x · factor.
+fn scale(x: &mut [f32], factor: f32) {
+    if factor != 1.0 {
+        x.iter_mut().for_each(|x| *x *= factor);
     }
 }
 
@@ -444,7 +598,8 @@ impl Buffers {
     fn sizes(model: &Model<'_>) -> [usize; 9] {
         let spec = &model.spec;
         let (queries, keys) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
-        let (hidden, ffn, angles) = (spec.hidden_size, spec.ffn_size, 2 * model.rope.pairs());
+        let (hidden, ffn) = (spec.hidden_size, spec.ffn_size);
+        let angles = Ropes::new(model, 0).len();
         [hidden, hidden, queries, keys, keys, queries, ffn, ffn, angles]
     }
 

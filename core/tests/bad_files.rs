@@ -40,7 +40,7 @@ fn open(bytes: &[u8]) -> Result<(), Error> {
     let gguf = Gguf::parse(bytes, bytes.len() as u64)?;
     let mut source = SliceSource::new(bytes);
     let model = Model::load(gguf, &mut source)?;
-    let limits = Limits { context: Some(8), batch: 2, kv: None };
+    let limits = Limits { context: Some(8), batch: 2, kv: None, all_positions: false };
     let mut session = Session::new(&model, source, Platform::default(), limits)?;
     session.evaluate(&[0, 1, 2])?;
     Ok(())

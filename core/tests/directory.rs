@@ -10,7 +10,7 @@ fn directories_are_read() {
         assert_eq!(gguf.version(), fixture.version, "{}", fixture.name);
         assert_eq!(gguf.string("general.name"), Ok(Some(fixture.name.as_bytes())));
         assert_eq!(
-            gguf.u32(&format!("{}.embedding_length", fixture.family)),
+            gguf.u32(&format!("{}.embedding_length", fixture.family.name)),
             Ok(Some(fixture.shape.hidden as u32))
         );
         let tokens = gguf.array("tokenizer.ggml.tokens").expect(fixture.name).expect(fixture.name);

@@ -2,7 +2,7 @@
 
 use picolm_core::attention::{Attention, attend, room};
 use picolm_core::kv::{BLOCK, GROUP, KvCache, KvType};
-use picolm_core::ops::exp;
+use picolm_core::ops::{exp, gelu, tanh};
 use picolm_core::platform::{CpuFeatures, SingleThread, Threads};
 use picolm_core::simd::{self, Kernels};
 
@@ -91,14 +91,29 @@ fn rms_norm() {
         let (x, weight) = (floats(len), floats(len));
         let scale = 1.0 / (sum(x.iter().map(|x| x * x)) / len as f32 + 1e-5).sqrt();
         let wanted: Vec<f32> = x.iter().zip(&weight).map(|(x, w)| x * scale * w).collect();
-        let mut y = vec![0.0; len];
-        (kernels.floats.rms_norm)(&x, &weight, 1e-5, &mut y);
+        let mut y = x.clone();
+        (kernels.floats.rms_norm)(&mut y, &weight, 1e-5);
         assert_eq!(bits(&y), bits(&wanted), "{} {len}", kernels.name());
     });
 }
 
 #[test]
-fn add_and_silu() {
+fn layer_norm() {
+    everywhere(|kernels, len, floats| {
+        let (x, weight, bias) = (floats(len), floats(len), floats(len));
+        let mean = sum(x.iter().copied()) / len as f32;
+        let centred: Vec<f32> = x.iter().map(|x| x - mean).collect();
+        let scale = 1.0 / (sum(centred.iter().map(|x| x * x)) / len as f32 + 1e-5).sqrt();
+        let parts = centred.iter().zip(&weight).zip(&bias);
+        let wanted: Vec<f32> = parts.map(|((x, w), b)| x * scale * w + b).collect();
+        let mut y = x.clone();
+        (kernels.floats.layer_norm)(&mut y, &weight, &bias, 1e-5);
+        assert_eq!(bits(&y), bits(&wanted), "{} {len}", kernels.name());
+    });
+}
+
+#[test]
+fn add_and_activations() {
     everywhere(|kernels, len, floats| {
         let (x, y) = (floats(len), floats(len));
         let pairs = || x.iter().zip(&y);
@@ -110,6 +125,19 @@ fn add_and_silu() {
         (kernels.floats.silu_multiply)(&mut gate, &y);
         let wanted: Vec<f32> = pairs().map(|(x, y)| x / (1.0 + exp(-x)) * y).collect();
         assert_eq!(bits(&gate), bits(&wanted), "{} {len}", kernels.name());
+        gate.copy_from_slice(&x);
+        (kernels.floats.gelu_multiply)(&mut gate, &y);
+        let wanted: Vec<f32> = pairs().map(|(&x, y)| gelu(x) * y).collect();
+        assert_eq!(bits(&gate), bits(&wanted), "{} {len}", kernels.name());
+        let alone = |run: &dyn Fn(&mut [f32]), wanted: &dyn Fn(f32) -> f32| {
+            let mut got = x.clone();
+            run(&mut got);
+            let wanted: Vec<f32> = x.iter().map(|&x| wanted(x)).collect();
+            assert_eq!(bits(&got), bits(&wanted), "{} {len}", kernels.name());
+        };
+        alone(&|x| (kernels.floats.silu)(x), &|x| x / (1.0 + exp(-x)));
+        alone(&|x| (kernels.floats.gelu)(x), &gelu);
+        alone(&|x| (kernels.floats.soft_cap)(x, 30.0), &|x| 30.0 * tanh(x / 30.0));
     });
 }
 
@@ -209,13 +237,27 @@ fn codes() {
     }
 }
 
-/// One query's attention to some positions' keys and values, as docs/arithmetic.md has it.
-fn attend_plainly(query: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], scale: f32) -> Vec<f32> {
+/// One query's attention to the last positions' keys and values, as docs/arithmetic.md has it.
+fn attend_plainly(
+    query: &[f32],
+    keys: &[Vec<f32>],
+    values: &[Vec<f32>],
+    (cap, window): (f32, usize),
+) -> Vec<f32> {
     let (mut max, mut total) = (f32::NEG_INFINITY, 0.0);
     let mut out = vec![0.0; query.len()];
+    let mut before = keys.len().saturating_sub(window);
     for (keys, values) in keys.chunks(BLOCK).zip(values.chunks(BLOCK)) {
-        let score = |key: &Vec<f32>| sum(query.iter().zip(key).map(|(q, k)| q * k)) * scale;
-        let scores: Vec<f32> = keys.iter().map(score).collect();
+        if before >= BLOCK {
+            before -= BLOCK;
+            continue;
+        }
+        let score = |key: &Vec<f32>| {
+            let score = sum(query.iter().zip(key).map(|(q, k)| q * k)) * SCALE;
+            if cap > 0.0 { cap * tanh(score / cap) } else { score }
+        };
+        let mut scores: Vec<f32> = keys.iter().map(score).collect();
+        scores[..before].fill(f32::NEG_INFINITY);
         let highest = scores.iter().fold(max, |max, &score| if score > max { score } else { max });
         if highest > max {
             let factor = exp(max - highest);
@@ -225,9 +267,10 @@ fn attend_plainly(query: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], scale: 
         }
         let weights: Vec<f32> = scores.iter().map(|score| exp(score - max)).collect();
         total += sum(weights.iter().copied());
-        for (weight, value) in weights.iter().zip(values) {
+        for (weight, value) in weights.iter().zip(values).skip(before) {
             out.iter_mut().zip(value).for_each(|(x, v)| *x += weight * v);
         }
+        before = 0;
     }
     out.iter().map(|x| x / total).collect()
 }
@@ -245,6 +288,11 @@ const SHAPES: [(usize, usize, usize, usize, usize); 9] = [
     (2, 2, 200, 70, 1),
 ];
 
+const SCALE: f32 = 0.3;
+
+/// A soft cap of scores, and a window: none, within a block, and over some.
+const SIGHTS: [(f32, usize); 4] = [(0.0, usize::MAX), (1.5, usize::MAX), (0.0, 5), (20.0, 67)];
+
 /// Workers one after the other.
 struct InTurn(usize);
 
@@ -260,50 +308,60 @@ impl Threads for InTurn {
 
 #[test]
 fn attention() {
-    for (seed, (heads, group, head_dim, before, tokens)) in SHAPES.into_iter().enumerate() {
-        for kind in [KvType::F16, KvType::F32, KvType::Q8_0] {
-            for wild in [false, true] {
-                let mut random = Random(seed as u64);
-                // Wild keys or values are few, or nothing but NaN would be left.
-                let mut row = |position: usize| -> Vec<f32> {
-                    let wild = wild && position % 50 == 40;
-                    random.many(heads * head_dim, wild)
-                };
-                let keys: Vec<Vec<f32>> = (0..before + tokens).map(&mut row).collect();
-                let values: Vec<Vec<f32>> = (0..before + tokens).map(&mut row).collect();
-                let queries = random.many(tokens * heads * group * head_dim, false);
-                let one = |head: usize, rows: &[Vec<f32>]| -> Vec<Vec<f32>> {
-                    let part = head * head_dim..(head + 1) * head_dim;
-                    rows.iter().map(|row| stored(kind, &row[part.clone()])).collect()
-                };
-                let mut wanted = Vec::new();
-                for (i, query) in queries.chunks(head_dim).enumerate() {
-                    let (token, head) = (i / (heads * group), i % (heads * group) / group);
-                    let end = before + token + 1;
-                    let (keys, values) = (one(head, &keys[..end]), one(head, &values[..end]));
-                    wanted.extend(attend_plainly(query, &keys, &values, 0.3));
+    for (seed, shape) in SHAPES.into_iter().enumerate() {
+        // Under an emulator all of them would take minutes.
+        for sight in [SIGHTS[0], SIGHTS[1 + seed % 3]] {
+            attention_of(seed as u64, shape, sight);
+        }
+    }
+}
+
+fn attention_of(seed: u64, shape: (usize, usize, usize, usize, usize), (cap, window): (f32, usize)) {
+    let (heads, group, head_dim, before, tokens) = shape;
+    for kind in [KvType::F16, KvType::F32, KvType::Q8_0] {
+        for wild in [false, true] {
+            let mut random = Random(seed);
+            // Wild keys or values are few, or nothing but NaN would be left.
+            let mut row = |position: usize| -> Vec<f32> {
+                let wild = wild && position % 50 == 40;
+                random.many(heads * head_dim, wild)
+            };
+            let keys: Vec<Vec<f32>> = (0..before + tokens).map(&mut row).collect();
+            let values: Vec<Vec<f32>> = (0..before + tokens).map(&mut row).collect();
+            let queries = random.many(tokens * heads * group * head_dim, false);
+            let one = |head: usize, rows: &[Vec<f32>]| -> Vec<Vec<f32>> {
+                let part = head * head_dim..(head + 1) * head_dim;
+                rows.iter().map(|row| stored(kind, &row[part.clone()])).collect()
+            };
+            let mut wanted = Vec::new();
+            for (i, query) in queries.chunks(head_dim).enumerate() {
+                let (token, head) = (i / (heads * group), i % (heads * group) / group);
+                let end = before + token + 1;
+                let (keys, values) = (one(head, &keys[..end]), one(head, &values[..end]));
+                wanted.extend(attend_plainly(query, &keys, &values, (cap, window)));
+            }
+            for kernels in kernels() {
+                let mut cache = KvCache::new(kind, 2, heads, head_dim, before + tokens).unwrap();
+                cache.grow(before + tokens).unwrap();
+                for (position, (key, value)) in keys.iter().zip(&values).enumerate() {
+                    cache.store(kernels.floats, 1, position, key, value);
                 }
-                for kernels in kernels() {
-                    let mut cache = KvCache::new(kind, 2, heads, head_dim, before + tokens).unwrap();
-                    cache.grow(before + tokens).unwrap();
-                    for (position, (key, value)) in keys.iter().zip(&values).enumerate() {
-                        cache.store(kernels.floats, 1, position, key, value);
-                    }
-                    let attention = Attention {
-                        cache: &cache,
-                        floats: kernels.floats,
-                        layer: 1,
-                        group,
-                        scale: 0.3,
-                        first_position: before,
-                    };
-                    for threads in [&SingleThread as &dyn Threads, &InTurn(3)] {
-                        let mut out = vec![0.0; queries.len()];
-                        let mut room = vec![0.0; room(&cache, threads.count(), tokens)];
-                        attend(&attention, threads, &queries, &mut out, &mut room);
-                        let shape = SHAPES[seed];
-                        assert_eq!(bits(&out), bits(&wanted), "{} {shape:?} {kind:?}", kernels.name());
-                    }
+                let attention = Attention {
+                    cache: &cache,
+                    floats: kernels.floats,
+                    layer: 1,
+                    group,
+                    scale: SCALE,
+                    cap,
+                    window,
+                    first_position: before,
+                };
+                for threads in [&SingleThread as &dyn Threads, &InTurn(3)] {
+                    let mut out = vec![0.0; queries.len()];
+                    let mut room = vec![0.0; room(&cache, threads.count(), tokens)];
+                    attend(&attention, threads, &queries, &mut out, &mut room);
+                    let name = kernels.name();
+                    assert_eq!(bits(&out), bits(&wanted), "{name} {shape:?} {kind:?} {window}");
                 }
             }
         }

@@ -106,17 +106,37 @@ fn same_bits(name: &str, bytes: &[u8], kv: Option<KvType>, tokens: &[u32]) {
 
 #[test]
 fn a_text_over_several_blocks_of_the_cache_has_the_same_bits_too() {
-    let bytes = picolm_fixtures::bytes("nano");
-    let tokens: Vec<u32> = (0..200).map(|i| i * 7 % 300).collect();
-    let slice = SliceSource::new(&bytes);
-    for kv in [None, Some(KvType::Q8_0)] {
-        let plain = bits(&bytes, kv, slice, &SingleThread, 64, &[&tokens]);
-        for (batch, threads) in [(1, 1), (7, 3), (100, 2)] {
-            let threads = Scoped(threads, AtomicUsize::new(0));
-            let got = bits(&bytes, kv, slice, &threads, batch, &[&tokens]);
-            assert_eq!(got, plain, "{kv:?}, batch {batch}");
+    // Layers with windows keep two to four blocks for these batches, and everything for one of the whole text.
+    for (name, len, whole) in [("nano", 200, 64), ("gemma3-F32", 400, 400)] {
+        let bytes = picolm_fixtures::bytes(name);
+        let tokens: Vec<u32> = (0..len).map(|i| i * 7 % 300).collect();
+        let slice = SliceSource::new(&bytes);
+        for kv in [None, Some(KvType::Q8_0)] {
+            let plain = bits(&bytes, kv, slice, &SingleThread, whole, &[&tokens]);
+            for (batch, threads) in [(1, 1), (7, 3), (100, 2)] {
+                let threads = Scoped(threads, AtomicUsize::new(0));
+                let got = bits(&bytes, kv, slice, &threads, batch, &[&tokens]);
+                assert_eq!(got, plain, "{name}, {kv:?}, batch {batch}");
+            }
         }
     }
+}
+
+#[test]
+fn a_text_with_windows_goes_back_as_far_as_they_remember() {
+    let bytes = picolm_fixtures::bytes("gemma3-F32");
+    let model = common::load(&bytes);
+    let tokens: Vec<u32> = (0..300).map(|i| i * 7 % 300).collect();
+    let limits = Limits { batch: 8, ..Limits::default() };
+    let source = SliceSource::new(&bytes);
+    let mut session = Session::new(&model, source, Platform::default(), limits).unwrap();
+    let wanted = session.evaluate(&tokens).unwrap().to_vec();
+    session.evaluate(&[5, 6, 7]).unwrap();
+    assert_eq!(session.truncate(280), 280);
+    assert_eq!(session.evaluate(&tokens[280..]).unwrap(), wanted);
+    // What stood at position 85 has been overwritten.
+    assert_eq!(session.truncate(100), 0);
+    assert_eq!(session.evaluate(&tokens).unwrap(), wanted);
 }
 
 #[test]

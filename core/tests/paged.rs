@@ -66,7 +66,7 @@ impl ReadAt for Disk<'_> {
     }
 }
 
-const LIMITS: Limits = Limits { context: Some(64), batch: 16, kv: None };
+const LIMITS: Limits = Limits { context: Some(64), batch: 16, kv: None, all_positions: false };
 
 fn budget(ram: u64) -> Budget {
     Budget { ram, held: 0, threads: 1 }

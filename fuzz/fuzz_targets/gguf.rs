@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let mut source = SliceSource::new(bytes);
     let Ok(model) = Model::load(gguf, &mut source) else { return };
-    let limits = Limits { context: Some(8), batch: 2, kv: None };
+    let limits = Limits { context: Some(8), batch: 2, kv: None, all_positions: false };
     if let Ok(mut session) = Session::new(&model, source, Platform::default(), limits) {
         let _ = session.evaluate(&[0, 1, 2]);
     }

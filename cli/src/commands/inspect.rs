@@ -92,7 +92,7 @@ fn table(
         "rope",
         &format!(
             "base {}, {} of {} dimensions",
-            Decimal(spec.rope_base.into(), 0),
+            Decimal(spec.rope.base.into(), 0),
             spec.rope_dims,
             spec.head_dim
         ),

@@ -102,7 +102,11 @@ fn chat_text<H: Host>(
 ) -> Result<Vec<u8>, Failure> {
     let template =
         loaded.model.gguf.string("tokenizer.chat_template").map_err(|error| loaded.fail(error))?;
-    let Some(template) = template.and_then(Template::recognize) else {
+    let template = match template {
+        Some(template) => Template::recognize(template),
+        None => Template::of_tokens(&loaded.model.tokenizer),
+    };
+    let Some(template) = template else {
         let text = "the model has no chat template that is known; write its turns into the prompt instead of --chat";
         return Err(Failure::Request(text.into()));
     };

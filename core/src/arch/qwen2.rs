@@ -1,5 +1,6 @@
 //! Qwen2 and Qwen2.5.
 
-use super::{Family, RopeLayout};
+use super::{Biases, Family, RopeLayout};
 
-pub(super) const FAMILY: Family = Family { name: "qwen2", rope: RopeLayout::Halves, qkv_bias: true };
+pub(super) const FAMILY: Family =
+    Family { name: "qwen2", rope: RopeLayout::Halves, biases: Biases::Attention, ..Family::PLAIN };

@@ -3,7 +3,8 @@
 use alloc::vec::Vec;
 use core::fmt::Write;
 
-use super::{Layer, Model, Projection, Rope, Spec, Vector};
+use super::{Layer, Model, Norm, Projection, Rope, Ropes, Spec, Vector};
+use crate::arch::{Biases, NormKind, Norms, QueryKeyNorm};
 use crate::error::{Error, ModelError, Name};
 use crate::gguf::{Gguf, Tensor};
 use crate::matmul::Matrix;
@@ -28,22 +29,39 @@ impl<'h> Model<'h> {
         for index in 0..spec.layers {
             layers.push(loader.layer(index, &spec)?);
         }
-        let output_norm = loader.vector("output_norm.weight", hidden)?;
+        let output_norm = loader.norm(spec.family.output_norm, hidden, &spec)?;
         let output = match gguf.tensor("output.weight") {
             Some(_) => loader.matrix("output.weight", hidden, tokenizer.len())?,
             None => embedding,
         };
-        let output = Projection { matrix: output, bias: None, wide: false };
-        let factors = match gguf.tensor("rope_freqs.weight") {
-            Some(_) => loader.vector("rope_freqs.weight", spec.rope_dims / 2)?,
-            None => Vector { start: 0, len: 0 },
+        let bias = match spec.family.biases {
+            Biases::All => Some(loader.vector("output.bias", tokenizer.len())?),
+            _ => None,
         };
+        let output = Projection { matrix: output, bias, wide: false };
+        let factors = loader.rope_factors(&spec)?;
         loader.finish()?;
         let constants = loader.constants;
-        let factors = constants.get(factors.start as usize..(factors.start + factors.len) as usize);
-        let rope = Rope::new(&spec, factors.unwrap_or_default())?;
-        Ok(Model { spec, tokenizer, embedding, layers, output_norm, output, rope, constants, gguf })
+        let rope = |rope, factors: Option<Vector>| {
+            let factors = factors.map_or(&[][..], |factors| factors.of(&constants));
+            Rope::new(spec.family.rope, spec.rope_dims, rope, factors)
+        };
+        // Layers with a window that rotate as the others do share their angles.
+        let own = spec.window > 0 && spec.window_rope != spec.rope;
+        let ropes = Ropes {
+            plain: rope(&spec.rope, factors.plain)?,
+            window: own.then(|| rope(&spec.window_rope, None)).transpose()?,
+            long: factors.long.map(|long| rope(&spec.rope, Some(long))).transpose()?,
+        };
+        Ok(Model { spec, tokenizer, embedding, layers, output_norm, output, ropes, constants, gguf })
     }
+}
+
+/// Divisors of the rotation's frequencies.
+struct RopeFactors {
+    plain: Option<Vector>,
+    /// For contexts longer than the original one.
+    long: Option<Vector>,
 }
 
 /// Looks tensors up and remembers which were used.
@@ -68,10 +86,18 @@ impl<'l, 'h, 'a, S: WeightSource<'a>> Loader<'l, 'h, S> {
         Ok(Loader { tensors, by_name, used, constants: Vec::new(), source })
     }
 
-    fn find(&mut self, name: &str) -> Option<&'l Tensor<'h>> {
+    fn index(&self, name: &str) -> Option<usize> {
         let name_of = |&i: &u32| self.tensors.get(i as usize).map_or("", |tensor| tensor.name);
         let found = self.by_name.binary_search_by(|i| name_of(i).cmp(name)).ok()?;
-        let index = *self.by_name.get(found)? as usize;
+        Some(*self.by_name.get(found)? as usize)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.index(name).is_some()
+    }
+
+    fn find(&mut self, name: &str) -> Option<&'l Tensor<'h>> {
+        let index = self.index(name)?;
         *self.used.get_mut(index)? = true;
         self.tensors.get(index)
     }
@@ -106,39 +132,149 @@ impl<'l, 'h, 'a, S: WeightSource<'a>> Loader<'l, 'h, S> {
         Ok(Vector { start: start as u32, len: len as u32 })
     }
 
+    /// The same, if the file has it.
+    fn optional_vector(&mut self, name: &str, len: usize) -> Result<Option<Vector>, Error> {
+        if self.has(name) { self.vector(name, len).map(Some) } else { Ok(None) }
+    }
+
+    /// A norm of the family's kind.
+    fn norm(&mut self, of: &str, len: usize, spec: &Spec) -> Result<Norm, Error> {
+        let bias = match spec.family.norm {
+            NormKind::Rms => None,
+            NormKind::Layer => Some(self.vector(&name(of, "bias"), len)?),
+        };
+        Ok(Norm { weight: self.vector(&name(of, "weight"), len)?, bias })
+    }
+
     fn projection(
         &mut self,
-        names: (usize, &str),
+        of: &str,
         [columns, rows]: [usize; 2],
-        bias: bool,
+        bias: Presence,
     ) -> Result<Projection, Error> {
-        let (layer, part) = names;
-        let matrix = self.matrix(&name(layer, part, "weight"), columns, rows)?;
-        let bias = match bias {
-            true => Some(self.vector(&name(layer, part, "bias"), rows)?),
-            false => None,
-        };
-        Ok(Projection { matrix, bias, wide: matches!(part, "attn_k" | "attn_v") })
+        let matrix = self.matrix(&name(of, "weight"), columns, rows)?;
+        Ok(Projection { matrix, bias: self.bias(of, rows, bias)?, wide: false })
+    }
+
+    fn bias(&mut self, of: &str, rows: usize, bias: Presence) -> Result<Option<Vector>, Error> {
+        match bias {
+            Presence::Never => Ok(None),
+            Presence::WhereGiven => self.optional_vector(&name(of, "bias"), rows),
+            Presence::Always => self.vector(&name(of, "bias"), rows).map(Some),
+        }
     }
 
     fn layer(&mut self, index: usize, spec: &Spec) -> Result<Layer, Error> {
-        let hidden = spec.hidden_size;
-        let queries = [hidden, spec.heads * spec.head_dim];
-        let keys = [hidden, spec.kv_heads * spec.head_dim];
-        let ffn = [hidden, spec.ffn_size];
-        let back = |[columns, rows]: [usize; 2]| [rows, columns];
-        let bias = spec.qkv_bias;
+        let (family, hidden) = (spec.family, spec.hidden_size);
+        let (heads, ffn) = (spec.heads * spec.head_dim, spec.ffn_size);
+        let bias = Presence::of_layers(family.biases);
+        let part = |part| part_of(index, part);
+        let before = family.norms != Norms::After;
+        let after = family.norms != Norms::Before;
+        let norm = |loader: &mut Self, wanted: bool, part: &str| match wanted {
+            true => loader.norm(&part_of(index, part), hidden, spec).map(Some),
+            false => Ok(None),
+        };
+        let attention_norm = norm(self, before, "attn_norm")?;
+        let attention_post_norm = norm(self, after, "post_attention_norm")?;
+        let ffn_norm = norm(self, before && !family.parallel, "ffn_norm")?;
+        let ffn_post_norm = norm(self, after, "post_ffw_norm")?;
+        let [query, key, value] = self.queries_keys_values(index, spec)?;
+        let (gate, up) = self.gate_and_up(index, spec)?;
+        let norm_len = |heads: usize| match family.query_key_norm {
+            QueryKeyNorm::Whole => heads * spec.head_dim,
+            QueryKeyNorm::None | QueryKeyNorm::Heads => spec.head_dim,
+        };
+        let mut head_norm = |part: &str, heads| match family.query_key_norm {
+            QueryKeyNorm::None => Ok(None),
+            _ => self.norm(&part_of(index, part), norm_len(heads), spec).map(Some),
+        };
         Ok(Layer {
-            attention_norm: self.vector(&name(index, "attn_norm", "weight"), hidden)?,
-            query: self.projection((index, "attn_q"), queries, bias)?,
-            key: self.projection((index, "attn_k"), keys, bias)?,
-            value: self.projection((index, "attn_v"), keys, bias)?,
-            attention_output: self.projection((index, "attn_output"), back(queries), false)?,
-            ffn_norm: self.vector(&name(index, "ffn_norm", "weight"), hidden)?,
-            gate: self.projection((index, "ffn_gate"), ffn, false)?,
-            up: self.projection((index, "ffn_up"), ffn, false)?,
-            down: self.projection((index, "ffn_down"), back(ffn), false)?,
+            attention_norm,
+            query_norm: head_norm("attn_q_norm", spec.heads)?,
+            key_norm: head_norm("attn_k_norm", spec.kv_heads)?,
+            query,
+            key,
+            value,
+            attention_output: self.projection(&part("attn_output"), [heads, hidden], bias)?,
+            attention_post_norm,
+            ffn_norm,
+            gate,
+            up,
+            down: self.projection(&part("ffn_down"), [ffn, hidden], bias)?,
+            ffn_post_norm,
         })
+    }
+
+    /// Three matrices, or the rows of one.
+    fn queries_keys_values(&mut self, layer: usize, spec: &Spec) -> Result<[Projection; 3], Error> {
+        let parts = ["attn_q", "attn_k", "attn_v"];
+        let keys = spec.kv_heads * spec.head_dim;
+        let rows = [spec.heads * spec.head_dim, keys, keys];
+        let bias = match spec.family.biases {
+            Biases::Attention => Presence::Always,
+            biases => Presence::of_layers(biases),
+        };
+        let fused = part_of(layer, "attn_qkv");
+        let mut projections = if self.has(&name(&fused, "weight")) {
+            self.rows_of(&fused, spec.hidden_size, rows, bias)?
+        } else {
+            let mut part =
+                |i: usize| self.projection(&part_of(layer, parts[i]), [spec.hidden_size, rows[i]], bias);
+            [part(0)?, part(1)?, part(2)?]
+        };
+        // Keys and values stay in the cache, so their errors meet every later token; their matrices are small.
+        let [_, key, value] = &mut projections;
+        (key.wide, value.wide) = (true, true);
+        Ok(projections)
+    }
+
+    /// The gate, if the family has one, and what it is multiplied with: two matrices, or the rows of one.
+    fn gate_and_up(
+        &mut self,
+        layer: usize,
+        spec: &Spec,
+    ) -> Result<(Option<Projection>, Projection), Error> {
+        let (hidden, ffn) = (spec.hidden_size, spec.ffn_size);
+        let bias = Presence::of_layers(spec.family.biases);
+        let [gate, up] = ["ffn_gate", "ffn_up"].map(|part| part_of(layer, part));
+        if !spec.family.gated {
+            return Ok((None, self.projection(&up, [hidden, ffn], bias)?));
+        }
+        let rows = self.index(&name(&up, "weight")).and_then(|index| self.tensors.get(index));
+        if !self.has(&name(&gate, "weight")) && rows.is_some_and(|up| up.rows == 2 * ffn) {
+            let [gate, up] = self.rows_of(&up, hidden, [ffn, ffn], bias)?;
+            return Ok((Some(gate), up));
+        }
+        let gate = self.projection(&gate, [hidden, ffn], bias)?;
+        Ok((Some(gate), self.projection(&up, [hidden, ffn], bias)?))
+    }
+
+    /// Consecutive rows of one matrix as projections of their own.
+    fn rows_of<const N: usize>(
+        &mut self,
+        of: &str,
+        columns: usize,
+        rows: [usize; N],
+        bias: Presence,
+    ) -> Result<[Projection; N], Error> {
+        let whole = self.projection(of, [columns, rows.iter().sum()], bias)?;
+        let mut first = 0;
+        Ok(rows.map(|count| {
+            let part = whole.rows(first, count);
+            first += count;
+            part
+        }))
+    }
+
+    /// What the file divides the rotation's frequencies by.
+    fn rope_factors(&mut self, spec: &Spec) -> Result<RopeFactors, Error> {
+        let pairs = spec.rope_dims / 2;
+        let plain = match self.optional_vector("rope_freqs.weight", pairs)? {
+            Some(factors) => Some(factors),
+            None => self.optional_vector("rope_factors_short.weight", pairs)?,
+        };
+        Ok(RopeFactors { plain, long: self.optional_vector("rope_factors_long.weight", pairs)? })
     }
 
     /// A tensor that nothing used would silently change the result, so it is refused by name.
@@ -150,10 +286,38 @@ impl<'l, 'h, 'a, S: WeightSource<'a>> Loader<'l, 'h, S> {
     }
 }
 
-fn name(layer: usize, part: &str, kind: &str) -> heapless::String<64> {
-    let mut name = heapless::String::new();
+/// Whether a bias is there.
+#[derive(Debug, Clone, Copy)]
+enum Presence {
+    Never,
+    WhereGiven,
+    Always,
+}
+
+impl Presence {
+    /// Of a layer's matrices except queries, keys and values.
+    fn of_layers(biases: Biases) -> Self {
+        match biases {
+            Biases::None | Biases::Attention => Presence::Never,
+            Biases::WhereGiven => Presence::WhereGiven,
+            Biases::All => Presence::Always,
+        }
+    }
+}
+
+type TensorName = heapless::String<64>;
+
+fn part_of(layer: usize, part: &str) -> TensorName {
+    let mut name = TensorName::new();
     // Layer numbers and parts are ours and fit.
-    let _ = write!(name, "blk.{layer}.{part}.{kind}");
+    let _ = write!(name, "blk.{layer}.{part}");
+    name
+}
+
+fn name(of: &str, kind: &str) -> TensorName {
+    let mut name = TensorName::new();
+    // So are these.
+    let _ = write!(name, "{of}.{kind}");
     name
 }
 

@@ -11,7 +11,7 @@ use crate::kv::KvType;
 use crate::matmul::Matrix;
 use crate::tokenizer::Tokenizer;
 pub use rope::Rope;
-pub use spec::Spec;
+pub use spec::{LayerSpec, RopeSpec, Spec};
 
 /// A model that can be run. It borrows the header's bytes; the weights stay where they are.
 #[derive(Debug)]
@@ -26,12 +26,12 @@ pub struct Model<'h> {
     pub embedding: Matrix,
     /// One entry a layer.
     pub layers: Vec<Layer>,
-    /// Scale of the last norm: `[hidden_size]`.
-    pub output_norm: Vector,
+    /// The last norm: `[hidden_size]`.
+    pub output_norm: Norm,
     /// Hidden state to logits; the embeddings again where they are tied.
     pub output: Projection,
     /// Rotary position embedding.
-    pub rope: Rope,
+    pub ropes: Ropes,
     /// The floats of all [`Vector`]s: one allocation, whatever the number of layers.
     constants: Vec<f32>,
 }
@@ -43,27 +43,55 @@ pub struct Vector {
     len: u32,
 }
 
+/// The weight of a norm and, if it is of the kind that has one, its bias.
+#[derive(Debug, Clone, Copy)]
+pub struct Norm {
+    /// One float an element.
+    pub weight: Vector,
+    /// One float an element.
+    pub bias: Option<Vector>,
+}
+
+/// The rotations of a model.
+#[derive(Debug)]
+pub struct Ropes {
+    /// That of all layers, but for those below.
+    pub plain: Rope,
+    /// That of layers with a window, if it is another.
+    pub window: Option<Rope>,
+    /// What takes the place of the plain one in contexts that are longer than the original one.
+    pub long: Option<Rope>,
+}
+
 /// The weights of one layer.
 #[derive(Debug, Clone, Copy)]
 pub struct Layer {
-    /// Scale of the norm before attention: `[hidden_size]`.
-    pub attention_norm: Vector,
+    /// Before attention: `[hidden_size]`.
+    pub attention_norm: Option<Norm>,
     /// `[heads · head_dim]` rows.
     pub query: Projection,
     /// `[kv_heads · head_dim]` rows.
     pub key: Projection,
     /// `[kv_heads · head_dim]` rows.
     pub value: Projection,
+    /// Of each head's query: `[head_dim]`, or of all together.
+    pub query_norm: Option<Norm>,
+    /// Of each head's key: `[head_dim]`, or of all together.
+    pub key_norm: Option<Norm>,
     /// `[hidden_size]` rows.
     pub attention_output: Projection,
-    /// Scale of the norm before the feed-forward network: `[hidden_size]`.
-    pub ffn_norm: Vector,
+    /// Of what attention adds: `[hidden_size]`.
+    pub attention_post_norm: Option<Norm>,
+    /// Before the feed-forward network: `[hidden_size]`.
+    pub ffn_norm: Option<Norm>,
     /// `[ffn_size]` rows.
-    pub gate: Projection,
+    pub gate: Option<Projection>,
     /// `[ffn_size]` rows.
     pub up: Projection,
     /// `[hidden_size]` rows.
     pub down: Projection,
+    /// Of what the feed-forward network adds: `[hidden_size]`.
+    pub ffn_post_norm: Option<Norm>,
 }
 
 /// A matrix and, where the model has one, the bias that is added to its result.
@@ -78,27 +106,45 @@ pub struct Projection {
     pub wide: bool,
 }
 
+impl Projection {
+    /// `count` rows from `first` on.
+    fn rows(&self, first: usize, count: usize) -> Self {
+        let bias = self.bias.map(|bias| Vector { start: bias.start + first as u32, len: count as u32 });
+        Projection { matrix: self.matrix.rows_from(first, count), bias, wide: self.wide }
+    }
+}
+
+impl Vector {
+    /// Its floats, among all.
+    fn of(self, constants: &[f32]) -> &[f32] {
+        let start = self.start as usize;
+        constants.get(start..start + self.len as usize).unwrap_or_default()
+    }
+}
+
+impl Layer {
+    /// The matrices in the order of their use.
+    fn matrices(&self, parallel: bool) -> impl Iterator<Item = &Matrix> {
+        let attention = [&self.key, &self.value, &self.query].map(Some);
+        let output = [Some(&self.attention_output)];
+        let widen = [self.gate.as_ref(), Some(&self.up)];
+        let (first, second) = if parallel { (Some(widen), None) } else { (None, Some(widen)) };
+        let all = attention.into_iter().chain(first.into_iter().flatten()).chain(output);
+        let all = all.chain(second.into_iter().flatten()).chain([Some(&self.down)]);
+        all.flatten().map(|projection| &projection.matrix)
+    }
+}
+
 impl Model<'_> {
     /// The floats of a norm or bias.
     pub fn vector(&self, vector: Vector) -> &[f32] {
-        let start = vector.start as usize;
-        self.constants.get(start..start + vector.len as usize).unwrap_or_default()
+        vector.of(&self.constants)
     }
 
     /// All weight matrices in the order of their use, the output last; a tied output counts.
     pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
-        let layers = self.layers.iter().flat_map(|layer| {
-            [
-                &layer.key,
-                &layer.value,
-                &layer.query,
-                &layer.attention_output,
-                &layer.gate,
-                &layer.up,
-                &layer.down,
-            ]
-        });
-        layers.map(|projection| &projection.matrix).chain([&self.output.matrix])
+        let parallel = self.spec.family.parallel;
+        self.layers.iter().flat_map(move |layer| layer.matrices(parallel)).chain([&self.output.matrix])
     }
 
     /// Bytes of weights that one decoded token reads: all matrices, and one row of embeddings.

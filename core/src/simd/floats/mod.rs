@@ -21,7 +21,7 @@ pub(super) mod x86;
 use super::portable::{LANES, half_to_f32, sum_lanes};
 use crate::activations::Part;
 use crate::kv::{BLOCK, Codes, Rows};
-use crate::ops::exp;
+use crate::ops::{self, exp};
 
 /// Most queries that [`Floats::scores`] and [`Floats::accumulate`] take.
 pub const QUERIES: usize = 4;
@@ -30,13 +30,23 @@ pub const QUERIES: usize = 4;
 #[derive(Debug)]
 #[allow(clippy::type_complexity)]
 pub struct Floats {
-    /// RMS norm of x with a weight and ε: y = (x · (1 / √(Σx²/n + ε))) · w, with the squares summed in 16 lanes. As many
-    /// elements as the shortest has.
-    pub rms_norm: fn(x: &[f32], weight: &[f32], epsilon: f32, y: &mut [f32]),
+    /// RMS norm of x with a weight and ε: x = (x · (1 / √(Σx²/n + ε))) · w, with the squares summed in 16 lanes. As many
+    /// elements as the shortest has; so for the next one.
+    pub rms_norm: fn(x: &mut [f32], weight: &[f32], epsilon: f32),
+    /// Layer norm of x with a weight, a bias and ε: d = x − Σx/n, x = (d · (1 / √(Σd²/n + ε))) · w + b, summed in 16 lanes.
+    pub layer_norm: fn(x: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32),
     /// x += y, element by element.
     pub add: fn(x: &mut [f32], y: &[f32]),
     /// gate = silu(gate) · up, with silu(x) = x / (1 + e⁻ˣ).
     pub silu_multiply: fn(gate: &mut [f32], up: &[f32]),
+    /// gate = gelu(gate) · up, with [`gelu`](crate::ops::gelu).
+    pub gelu_multiply: fn(gate: &mut [f32], up: &[f32]),
+    /// x = silu(x).
+    pub silu: fn(x: &mut [f32]),
+    /// x = gelu(x).
+    pub gelu: fn(x: &mut [f32]),
+    /// x = cap · tanh(x / cap), with [`tanh`](crate::ops::tanh).
+    pub soft_cap: fn(x: &mut [f32], cap: f32),
     /// Rotates the pairs (`a[i]`, `b[i]`) by the angles with these cosines and sines.
     pub rotate_halves: fn(a: &mut [f32], b: &mut [f32], cos: &[f32], sin: &[f32]),
     /// Rotates pairs of neighbours by the angles with these cosines and sines.
@@ -226,23 +236,43 @@ impl<R: Register> Sixteen<R> {
     }
 }
 
+/// The sum of x's elements, or of their squares, in 16 lanes.
 #[inline(always)]
-fn rms_norm<R: Register>(x: &[f32], weight: &[f32], epsilon: f32, y: &mut [f32]) {
-    let len = x.len().min(weight.len()).min(y.len());
-    let (x, weight, y) = (&x[..len], &weight[..len], &mut y[..len]);
+fn sum<R: Register>(x: &[f32], square: bool) -> f32 {
     let mut sums = Sixteen::<R>::splat(0.0);
     let (blocks, rest) = x.as_chunks::<LANES>();
     for block in blocks {
         let x = Sixteen::load(block);
-        sums = sums.add(x.mul(x));
+        sums = sums.add(if square { x.mul(x) } else { x });
     }
     let mut lanes = sums.lanes();
     for (lane, x) in lanes.iter_mut().zip(rest) {
-        *lane += x * x;
+        *lane += if square { x * x } else { *x };
     }
-    let scale = 1.0 / libm::sqrtf(sum_lanes(lanes) / len as f32 + epsilon);
+    sum_lanes(lanes)
+}
+
+#[inline(always)]
+fn rms_norm<R: Register>(x: &mut [f32], weight: &[f32], epsilon: f32) {
+    let len = x.len().min(weight.len());
+    let (x, weight) = (&mut x[..len], &weight[..len]);
+    let scale = 1.0 / libm::sqrtf(sum::<R>(x, true) / len as f32 + epsilon);
     for i in 0..len {
-        y[i] = x[i] * scale * weight[i];
+        x[i] = x[i] * scale * weight[i];
+    }
+}
+
+#[inline(always)]
+fn layer_norm<R: Register>(x: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) {
+    let len = x.len().min(weight.len()).min(bias.len());
+    let (x, weight, bias) = (&mut x[..len], &weight[..len], &bias[..len]);
+    let mean = sum::<R>(x, false) / len as f32;
+    for x in &mut *x {
+        *x -= mean;
+    }
+    let scale = 1.0 / libm::sqrtf(sum::<R>(x, true) / len as f32 + epsilon);
+    for i in 0..len {
+        x[i] = x[i] * scale * weight[i] + bias[i];
     }
 }
 
@@ -261,6 +291,36 @@ fn silu_multiply(gate: &mut [f32], up: &[f32]) {
     let (gate, up) = (&mut gate[..len], &up[..len]);
     for i in 0..len {
         gate[i] = gate[i] / (1.0 + exp(-gate[i])) * up[i];
+    }
+}
+
+#[inline(always)]
+fn gelu_multiply(gate: &mut [f32], up: &[f32]) {
+    let len = gate.len().min(up.len());
+    let (gate, up) = (&mut gate[..len], &up[..len]);
+    for i in 0..len {
+        gate[i] = ops::gelu(gate[i]) * up[i];
+    }
+}
+
+#[inline(always)]
+fn silu(x: &mut [f32]) {
+    for x in x {
+        *x = *x / (1.0 + exp(-*x));
+    }
+}
+
+#[inline(always)]
+fn gelu(x: &mut [f32]) {
+    for x in x {
+        *x = ops::gelu(*x);
+    }
+}
+
+#[inline(always)]
+fn soft_cap(x: &mut [f32], cap: f32) {
+    for x in x {
+        *x = cap * ops::tanh(*x / cap);
     }
 }
 
@@ -337,9 +397,16 @@ macro_rules! table {
     ($(#[$doc:meta])* $table:ident: $register:ty $(, $features:literal)?) => {
         $(#[$doc])*
         pub(in crate::simd) static $table: Floats = Floats {
-            rms_norm: entry!([$($features)?] rms_norm::<$register>, x: &[f32], w: &[f32], e: f32, y: &mut [f32]),
+            rms_norm: entry!([$($features)?] rms_norm::<$register>, x: &mut [f32], w: &[f32], e: f32),
+            layer_norm: entry!(
+                [$($features)?] layer_norm::<$register>, x: &mut [f32], w: &[f32], b: &[f32], e: f32
+            ),
             add: entry!([$($features)?] add, x: &mut [f32], y: &[f32]),
             silu_multiply: entry!([$($features)?] silu_multiply, gate: &mut [f32], up: &[f32]),
+            gelu_multiply: entry!([$($features)?] gelu_multiply, gate: &mut [f32], up: &[f32]),
+            silu: entry!([$($features)?] silu, x: &mut [f32]),
+            gelu: entry!([$($features)?] gelu, x: &mut [f32]),
+            soft_cap: entry!([$($features)?] soft_cap, x: &mut [f32], cap: f32),
             rotate_halves: entry!(
                 [$($features)?] rotate_halves, a: &mut [f32], b: &mut [f32], cos: &[f32], sin: &[f32]
             ),
