@@ -19,6 +19,7 @@ mod json;
 mod loaded;
 mod memory;
 mod options;
+mod stop;
 mod weights;
 
 use alloc::string::String;

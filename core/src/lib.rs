@@ -63,6 +63,7 @@ pub mod activations;
 pub mod arch;
 pub mod attention;
 pub mod chat;
+pub mod draft;
 pub mod error;
 pub mod gguf;
 pub mod kv;

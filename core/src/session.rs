@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::activations::Activations;
 use crate::arch::Activation;
 use crate::attention::{Attention, attend, room};
+use crate::draft;
 use crate::error::{Error, SessionError, TokenizerError};
 use crate::kv::{BLOCK, KvCache, KvType, window_blocks};
 use crate::matmul::{MOST_PRODUCTS, Product, matmul};
@@ -42,6 +43,10 @@ impl Default for Limits {
 
 /// Rows of logits that are computed together when all are wanted.
 const LOGIT_ROWS: usize = 8;
+
+/// Most tokens that are evaluated together with a draft, the draft counted. There is one, but for texts that are the only way
+/// on.
+const DRAFTED: usize = 64;
 
 /// One text being evaluated.
 pub struct Session<'m, 'h, S> {
@@ -141,6 +146,32 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         Ok(&self.buffers.logits)
     }
 
+    /// As [`evaluate`](Self::evaluate), with a draft of what follows: [`logits_after`](Self::logits_after) tells what comes
+    /// after `tokens` and after each token of the draft, which may be cut to what fits into a batch and the context. Returns how many of them were
+    /// evaluated; those that are not wanted are to be [`truncate`](Self::truncate)d.
+    ///
+    /// # Errors
+    ///
+    /// As [`evaluate`](Self::evaluate).
+    pub fn evaluate_draft(&mut self, tokens: &[u32], draft: &[u32]) -> Result<usize, Error> {
+        self.check(tokens)?;
+        let room = usize::min(self.batch, self.context() - self.position).saturating_sub(tokens.len());
+        let draft = draft.get(..draft.len().min(room).min(draft::MOST)).unwrap_or_default();
+        if draft.is_empty() {
+            self.evaluate(tokens)?;
+            return Ok(0);
+        }
+        self.check(draft)?;
+        let mut both: heapless::Vec<u32, DRAFTED> = heapless::Vec::new();
+        if both.extend_from_slice(tokens).and_then(|()| both.extend_from_slice(draft)).is_err() {
+            self.evaluate(tokens)?;
+            return Ok(0);
+        }
+        self.forward(&both, true)?;
+        self.compute_logits(tokens.len() - 1, 1 + draft.len())?;
+        Ok(draft.len())
+    }
+
     /// As [`evaluate`](Self::evaluate) without the logits: for all of a prompt but its last batch.
     ///
     /// # Errors
@@ -223,6 +254,12 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
     /// The logits that the last evaluation computed.
     pub fn logits(&self) -> &[f32] {
         &self.buffers.logits
+    }
+
+    /// The logits after a token of the last draft; 0 for those before the draft.
+    pub fn logits_after(&self, drafted: usize) -> &[f32] {
+        let rows = self.model.output.matrix.rows;
+        self.buffers.logits.get(drafted * rows..(drafted + 1) * rows).unwrap_or_default()
     }
 
     /// The cache of keys and values.
@@ -418,7 +455,8 @@ pub(crate) fn work_bytes(model: &Model<'_>, cache: &KvCache, threads: usize, bat
     let floats = Buffers::sizes(model).iter().sum::<usize>();
     let room = 4 * room(cache, threads, batch);
     // All logits of a text are computed some rows at a time, and then no token is chosen.
-    let logits = model.output.matrix.rows * usize::max(4 + CHOICE, 4 * LOGIT_ROWS);
+    let each = usize::max(4 * (1 + draft::MOST) + CHOICE, 4 * LOGIT_ROWS);
+    let logits = model.output.matrix.rows * each;
     batch * (4 * floats + PREPARED * longest) + room + logits
 }
 

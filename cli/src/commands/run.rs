@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use picolm_constraint::{Constraint, TokenTrie};
 use picolm_core::chat::Template;
+use picolm_core::draft::{self, Economy};
 use picolm_core::plan::Plan;
 use picolm_core::platform::Threads;
 use picolm_core::sampler::Sampler;
@@ -18,6 +19,7 @@ use crate::failure::Failure;
 use crate::host::{Host, Stream};
 use crate::loaded::{self, Loaded};
 use crate::options::Options;
+use crate::stop::Stop;
 use crate::weights::Weights;
 
 pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failure> {
@@ -73,6 +75,10 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
     if skipped > 0 {
         host.write_error(format!("Skipping {skipped} cached prompt tokens\n").as_bytes());
     }
+    let drafts = match loaded.is_mapped() {
+        true => options.lookup.then(Economy::default),
+        false => Some(Economy::for_streamed_weights()),
+    };
     let mut generation = Generation {
         host,
         loaded,
@@ -80,12 +86,20 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
         sampler,
         constraint,
         text: tokens,
+        stop: Stop::new(&options.stops),
+        drafts,
+        draft: Vec::with_capacity(draft::MOST),
+        came: 0,
+        evaluated: 0,
         prefilled: 0,
         prefill_ns: host.clock().now_ns() - load_began,
         decode_ns: 0,
         generated: 0,
     };
     let result = generation.run(options.max_tokens);
+    if options.verbose {
+        generation.describe_drafts();
+    }
     if let Some(cached) = &cached {
         let evaluated = generation.text.get(..generation.session.position());
         cached.save(host, &generation.session, evaluated.unwrap_or_default());
@@ -170,7 +184,7 @@ fn describe_plan<H: Host>(host: &H, plan: &Plan) {
 const TOKEN_BYTES: usize = 512;
 
 /// One text being generated.
-struct Generation<'g, 'f, H: Host> {
+struct Generation<'g, 'f, 'o, H: Host> {
     host: &'g H,
     loaded: &'g Loaded<'f, H>,
     session: Session<'g, 'f, Weights<'f, H>>,
@@ -178,6 +192,13 @@ struct Generation<'g, 'f, H: Host> {
     constraint: Option<Constraint<'g, 'f>>,
     /// The prompt, and the tokens that were chosen since.
     text: Vec<u32>,
+    stop: Stop<'o>,
+    drafts: Option<Economy>,
+    /// What was evaluated behind the last token, and how many of these tokens came.
+    draft: Vec<u32>,
+    came: usize,
+    /// Tokens of the text that have been evaluated.
+    evaluated: usize,
     /// Tokens of the prompt that were computed.
     prefilled: usize,
     prefill_ns: u64,
@@ -185,14 +206,17 @@ struct Generation<'g, 'f, H: Host> {
     generated: usize,
 }
 
-impl<H: Host> Generation<'_, '_, H> {
+impl<H: Host> Generation<'_, '_, '_, H> {
     fn run(&mut self, max_tokens: usize) -> Result<(), Failure> {
         let began = self.host.clock().now_ns();
         let prefilled = self.prefill();
         let now = self.host.clock().now_ns();
         self.prefill_ns += now - began;
         prefilled?;
+        self.evaluated = self.text.len();
         let decoded = self.decode(max_tokens);
+        // What is left of a draft is no part of the text.
+        self.session.truncate(self.evaluated);
         self.decode_ns = self.host.clock().now_ns() - now;
         // The text ends with a newline also where the user stopped it.
         match decoded {
@@ -254,22 +278,29 @@ impl<H: Host> Generation<'_, '_, H> {
                 decoder.push(&bytes, &mut text);
             }
             self.generated += next.len();
+            let stopped = self.stop.pass(&mut text);
             self.emit(&text)?;
+            if stopped {
+                return Ok(());
+            }
             let finished = self.constraint.as_ref().is_some_and(Constraint::is_finished);
             if self.generated == max_tokens || finished {
                 break;
             }
-            if self.session.position() == self.session.context() {
+            if self.evaluated == self.session.context() {
                 let context = self.session.context();
                 let note =
                     format!("picolm: stopped: the context of {context} tokens is full (raise -c)\n");
                 self.host.write_error(note.as_bytes());
                 break;
             }
-            self.session.evaluate(&next).map_err(|error| self.loaded.fail(error))?;
+            self.advance(&next)?;
         }
         text.clear();
         decoder.finish(&mut text);
+        if !self.stop.pass(&mut text) {
+            self.stop.rest(&mut text);
+        }
         self.emit(&text)?;
         match self.constraint.as_ref().is_none_or(Constraint::is_complete) {
             true => Ok(()),
@@ -280,28 +311,61 @@ impl<H: Host> Generation<'_, '_, H> {
         }
     }
 
+    /// Evaluates the tokens that were chosen last, with a draft of what may follow; nothing is to be done where they are what
+    /// the last draft says.
+    fn advance(&mut self, next: &[u32]) -> Result<(), Failure> {
+        self.evaluated += next.len();
+        if self.draft.get(self.came..).is_some_and(|draft| draft.starts_with(next)) {
+            self.came += next.len();
+            if let Some(drafts) = &mut self.drafts {
+                next.iter().for_each(|_| drafts.saved());
+            }
+            return Ok(());
+        }
+        self.session.truncate(self.evaluated - next.len());
+        let most = self.drafts.as_ref().map_or(0, Economy::most);
+        self.draft.clear();
+        self.draft.extend_from_slice(draft::lookup(&self.text, most));
+        self.came = 0;
+        let began = self.host.clock().now_ns();
+        let drafted = self.session.evaluate_draft(next, &self.draft);
+        let drafted = drafted.map_err(|error| self.loaded.fail(error))?;
+        self.draft.truncate(drafted);
+        if let Some(drafts) = &mut self.drafts {
+            drafts.passed(self.host.clock().now_ns() - began, drafted);
+        }
+        Ok(())
+    }
+
     /// The next token, or several that are the only way on; none at the end of the text.
     fn choose(&mut self, max_tokens: usize, next: &mut Vec<u32>) {
         next.clear();
         let tokenizer = &self.loaded.model.tokenizer;
         let Some(constraint) = &mut self.constraint else {
-            let token = self.sampler.sample(self.session.logits());
+            let token = self.sampler.sample(self.session.logits_after(self.came));
             next.extend(Some(token).filter(|&token| !tokenizer.is_end(token)));
             return;
         };
-        let room = self.session.context() + 1 - self.session.position();
+        let room = self.session.context() + 1 - self.evaluated;
         let left = (max_tokens - self.generated).min(room);
         // Not the last one of the context, which would have to be evaluated with the others.
         constraint.forced(left, next);
         next.truncate(room - 1);
         if next.is_empty() {
-            let token = constraint.sample(&mut self.sampler, self.session.logits(), left);
+            let token = constraint.sample(&mut self.sampler, self.session.logits_after(self.came), left);
             next.extend(token.filter(|&token| !tokenizer.is_end(token)));
         }
         for &token in next.iter() {
             // All of them have been checked.
             let _ = constraint.commit(token);
         }
+    }
+
+    fn describe_drafts(&self) {
+        let Some((drafted, came)) = self.drafts.as_ref().map(Economy::counts) else { return };
+        let share = 100.0 * came as f64 / drafted.max(1) as f64;
+        let line = format!("drafts: {came} of {drafted} tokens came ({} %)\n", Decimal(share, 0));
+        self.host.write_error(line.as_bytes());
     }
 
     fn emit(&self, text: &[u8]) -> Result<(), Failure> {
