@@ -5,7 +5,7 @@ mod common;
 use common::{model, run, text};
 
 /// Prompts and seeds. Under an emulator each run takes a hundred times as long.
-const CASES: u64 = if cfg!(target_arch = "x86_64") { 70 } else { 3 };
+const CASES: u64 = if cfg!(target_arch = "x86_64") { 40 } else { 3 };
 
 #[test]
 fn drafts_change_no_token() {
