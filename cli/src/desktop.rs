@@ -1,7 +1,5 @@
 //! The platform of the desktop program: an operating system with Rust's standard library.
 
-extern crate std;
-
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};

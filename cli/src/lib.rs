@@ -5,9 +5,12 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 mod ahead;
 mod cached;
+mod chat;
 mod commands;
 mod constrained;
 mod decimal;
@@ -15,6 +18,8 @@ mod decimal;
 pub mod desktop;
 mod failure;
 pub mod host;
+#[cfg(feature = "std")]
+mod jinja;
 mod json;
 mod loaded;
 mod memory;

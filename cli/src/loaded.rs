@@ -43,6 +43,11 @@ impl<'f, H: Host> Loaded<'f, H> {
         Ok(Loaded { path, file, model })
     }
 
+    /// The model's chat template.
+    pub(crate) fn chat_template(&self) -> Result<Option<&'f [u8]>, Failure> {
+        self.model.gguf.string("tokenizer.chat_template").map_err(|error| self.fail(error))
+    }
+
     /// The header's bytes at least.
     pub(crate) fn header(&self) -> &[u8] {
         self.file.header().0

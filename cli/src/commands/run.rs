@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use picolm_constraint::{Constraint, TokenTrie};
-use picolm_core::chat::Template;
+use picolm_core::chat::{Message, Role};
 use picolm_core::draft::{self, Economy};
 use picolm_core::plan::Plan;
 use picolm_core::platform::Threads;
@@ -13,6 +13,7 @@ use picolm_core::session::Session;
 use picolm_core::tokenizer::TextDecoder;
 
 use crate::cached::Cached;
+use crate::chat;
 use crate::constrained;
 use crate::decimal::Decimal;
 use crate::failure::Failure;
@@ -29,8 +30,11 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
     let file = loaded::open(host, options)?;
     let loaded = &Loaded::new(options.model, &file)?;
     let text = match options.chat {
-        true => chat_text(loaded, &prompt, options)?,
-        false => prompt,
+        true => chat_text(host, loaded, &prompt, options)?,
+        false => {
+            chat::hint(host, loaded, &prompt)?;
+            prompt
+        }
     };
     let tokens = loaded.prompt_tokens(&text, options)?;
     let loaded_at = host.clock().now_ns();
@@ -110,23 +114,15 @@ pub(crate) fn run<H: Host>(host: &H, options: &Options<'_>) -> Result<(), Failur
 
 /// The prompt as the model's chat template writes it.
 fn chat_text<H: Host>(
+    host: &H,
     loaded: &Loaded<'_, H>,
     prompt: &[u8],
     options: &Options<'_>,
 ) -> Result<Vec<u8>, Failure> {
-    let template =
-        loaded.model.gguf.string("tokenizer.chat_template").map_err(|error| loaded.fail(error))?;
-    let template = match template {
-        Some(template) => Template::recognize(template),
-        None => Template::of_tokens(&loaded.model.tokenizer),
-    };
-    let Some(template) = template else {
-        let text = "the model has no chat template that is known; write its turns into the prompt instead of --chat";
-        return Err(Failure::Request(text.into()));
-    };
-    let mut text = Vec::new();
-    template.render(options.system, prompt, &mut text);
-    Ok(text)
+    let system = options.system.map(|text| Message { role: Role::System, text });
+    let messages: Vec<_> =
+        system.into_iter().chain([Message { role: Role::User, text: prompt }]).collect();
+    chat::render(host, loaded, options, &messages)
 }
 
 fn describe<H: Host>(
