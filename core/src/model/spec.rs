@@ -235,7 +235,7 @@ impl Keys<'_, '_> {
     fn head_dim(&self, hidden_size: usize, heads: usize) -> Result<usize, Error> {
         let head_dim = match self.number("attention.key_length", 1, 4096)? {
             Some(head_dim) => head_dim,
-            None if hidden_size % heads == 0 => hidden_size / heads,
+            None if hidden_size.is_multiple_of(heads) => hidden_size / heads,
             None => {
                 let expected = "a divisor of the embedding length";
                 return Err(self.bad("attention.head_count", heads, expected));
@@ -336,7 +336,8 @@ impl Keys<'_, '_> {
         let windowed = |layer: usize| match pattern.and_then(|pattern| pattern.get(layer)) {
             Some(Value::Bool(windowed)) => windowed,
             Some(value) => value.unsigned() != Some(0),
-            None => every == 0 || (layer + 1) % every != 0,
+            // No number is a multiple of 0.
+            None => !(layer + 1).is_multiple_of(every),
         };
         let rotates =
             !self.family.keys.contains(&ROTATES) || self.gguf.bool(&self.key(ROTATES))?.unwrap_or(true);
@@ -351,7 +352,7 @@ impl Keys<'_, '_> {
         spec.layer_specs.extend((0..count).map(|layer| LayerSpec {
             attends: self.attends(layer),
             windowed: spec.window > 0 && windowed(layer),
-            rotated: rotates && (unrotated == 0 || (layer + 1) % unrotated != 0),
+            rotated: rotates && !(layer + 1).is_multiple_of(unrotated),
         }));
         Ok(())
     }
