@@ -56,6 +56,11 @@ impl<'o> Cached<'o> {
             }
             (Err(error), Err(_)) => return Err(Failure::file(path, error)),
         }
+        if !session.is_positional() {
+            let text = "a model with convolutions remembers more than keys and values; nothing is kept of its texts";
+            cached.note(host, text);
+            return Ok(None);
+        }
         let mut source = loaded.source()?;
         cached.model = fingerprint(&loaded.model, loaded.header(), &mut source, session.cache().kind())
             .map_err(|error| loaded.fail(error))?;

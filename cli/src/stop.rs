@@ -12,9 +12,7 @@ pub(crate) struct Stop<'o> {
 impl<'o> Stop<'o> {
     pub(crate) fn new(strings: &'o [&'o [u8]]) -> Self {
         let longest = strings.iter().map(|string| string.len()).max().unwrap_or(0);
-        let mut held = Vec::new();
-        held.reserve(2 * longest);
-        Stop { strings, held }
+        Stop { strings, held: Vec::with_capacity(2 * longest) }
     }
 
     /// Takes the next piece of the text, and leaves in it what may be printed. Whether the text ends here.

@@ -88,8 +88,8 @@ fn harm(random: &mut Random, cache: &Path) {
 fn a_cache_changes_no_byte() {
     let mut random = Random(20_26);
     let cases = std::env::var("PICOLM_CACHE_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(CASES);
-    // The last has layers with windows.
-    let models = ["nano", "qwen2-Q4_K", "gemma3-Q8_0"].map(model);
+    // The third has layers with windows, the last one convolutions.
+    let models = ["nano", "qwen2-Q4_K", "gemma3-Q8_0", "lfm2-Q8_0"].map(model);
     let cache = temporary("texts.kv");
     let path = cache.to_str().expect("a plain path");
     let mut expected: HashMap<Case, (Option<i32>, Vec<u8>)> = HashMap::new();

@@ -9,7 +9,7 @@ const CASES: u64 = if cfg!(target_arch = "x86_64") { 40 } else { 3 };
 
 #[test]
 fn drafts_change_no_token() {
-    let models = ["nano", "qwen2-Q4_K", "gemma3-Q8_0"].map(model);
+    let models = ["nano", "qwen2-Q4_K", "gemma3-Q8_0", "lfm2-Q8_0"].map(model);
     let mut came = 0;
     for seed in 1..=CASES {
         for model in &models {

@@ -42,6 +42,8 @@ fn attention(criterion: &mut Criterion) {
                 layer: 0,
                 group: GROUP,
                 scale: 0.125,
+                cap: 0.0,
+                window: usize::MAX,
                 first_position: before,
             };
             let name = format!("{tokens} at {before}, {}/{}", kind.name(), kernels.name());

@@ -88,14 +88,25 @@ pub struct KvCache {
     heads: usize,
     head_dim: usize,
     context: usize,
-    /// Layers that keep everything, and those with a window.
-    groups: [Group; 2],
-    /// Of each layer, whether it has a window, and its place among its like. Empty if none has.
-    places: Vec<(bool, u16)>,
+    /// Layers by what they keep.
+    groups: [Group; 3],
+    /// Of each layer, what it keeps and its place among its like. Empty if all keep everything.
+    places: Vec<(Keeps, u16)>,
     /// Positions that windows must reach back.
     window: usize,
     /// Where the longest text ended that was in the cache since it was empty.
     longest: usize,
+}
+
+/// What a layer keeps of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// All keys and values.
+    Everything,
+    /// Those that a window reaches.
+    Window,
+    /// None: it does not attend.
+    Nothing,
 }
 
 /// Layers whose positions come and go together.
@@ -133,40 +144,42 @@ impl KvCache {
         head_dim: usize,
         context: usize,
     ) -> Result<Self, SessionError> {
-        let groups = [Group::new(layers, context.div_ceil(BLOCK))?, Group::new(0, 0)?];
+        let groups =
+            [Group::new(layers, context.div_ceil(BLOCK))?, Group::new(0, 0)?, Group::new(0, 0)?];
         let places = Vec::new();
         Ok(KvCache { kind, heads, head_dim, context, groups, places, window: 0, longest: 0 })
     }
 
-    /// The same, still empty, where some layers keep only what a window of so many positions reaches while up to `batch`
-    /// tokens are evaluated together.
+    /// The same, still empty, where layers differ in what they keep; a window is one of so many positions, while up to
+    /// `batch` tokens are evaluated together.
     ///
     /// # Errors
     ///
     /// [`SessionError::OutOfMemory`].
-    pub fn with_windows(
+    pub fn with_layers(
         mut self,
-        windowed: impl Iterator<Item = bool>,
+        layers: impl Iterator<Item = Keeps>,
         window: usize,
         batch: usize,
     ) -> Result<Self, SessionError> {
         let most = window_blocks(window, batch);
-        if window == 0 || most >= self.context.div_ceil(BLOCK) {
-            return Ok(self);
-        }
-        let layers = self.groups[0].layers;
-        let bytes = layers * size_of::<(bool, u16)>();
-        let reserved = self.places.try_reserve_exact(layers);
+        let short = most >= self.context.div_ceil(BLOCK);
+        let count = self.groups[0].layers;
+        let bytes = count * size_of::<(Keeps, u16)>();
+        let reserved = self.places.try_reserve_exact(count);
         reserved.map_err(|_| SessionError::OutOfMemory { bytes })?;
-        let mut counts = [0, 0];
-        for windowed in windowed.take(layers) {
-            let count = &mut counts[usize::from(windowed)];
-            self.places.push((windowed, *count));
+        let mut counts = [0; 3];
+        for keeps in layers.take(count) {
+            let keeps = if short && keeps == Keeps::Window { Keeps::Everything } else { keeps };
+            let count = &mut counts[keeps as usize];
+            self.places.push((keeps, *count));
             *count += 1;
         }
         self.groups[0].layers = counts[0].into();
-        self.groups[1] = Group::new(counts[1].into(), most)?;
-        self.window = window;
+        if counts[1] > 0 {
+            self.groups[1] = Group::new(counts[1].into(), most)?;
+            self.window = window;
+        }
         Ok(self)
     }
 
@@ -353,7 +366,7 @@ impl KvCache {
     /// Which group a layer belongs to, and its place there.
     fn place(&self, layer: usize) -> (usize, usize) {
         match self.places.get(layer) {
-            Some(&(windowed, place)) => (windowed.into(), place.into()),
+            Some(&(keeps, place)) => (keeps as usize, place.into()),
             None => (0, layer),
         }
     }
@@ -438,9 +451,10 @@ mod tests {
     }
     #[test]
     fn layers_with_windows_keep_what_these_reach() {
+        let layers = [Keeps::Window, Keeps::Nothing, Keeps::Everything, Keeps::Window];
         let cache = |context| {
-            let cache = KvCache::new(KvType::F16, 3, 1, 8, context).unwrap();
-            cache.with_windows([true, false, true].into_iter(), 100, 10).unwrap()
+            let cache = KvCache::new(KvType::F16, 4, 1, 8, context).unwrap();
+            cache.with_layers(layers.into_iter(), 100, 10).unwrap()
         };
         let block = 2 * BLOCK * 16;
         // 109 positions touch three blocks at most.

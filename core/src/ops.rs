@@ -40,7 +40,7 @@ pub fn exp(x: f32) -> f32 {
 #[inline(always)]
 pub fn gelu(x: f32) -> f32 {
     /// −2 · √(2/π).
-    const FACTOR: f32 = -1.595_769_1;
+    const FACTOR: f32 = -1.595_769_2;
     let cubic = x * (1.0 + 0.044_715 * (x * x));
     x / (1.0 + exp(FACTOR * cubic))
 }

@@ -7,9 +7,9 @@ use crate::arch::Activation;
 use crate::attention::{Attention, attend, room};
 use crate::draft;
 use crate::error::{Error, SessionError, TokenizerError};
-use crate::kv::{BLOCK, KvCache, KvType, window_blocks};
+use crate::kv::{BLOCK, Keeps, KvCache, KvType, window_blocks};
 use crate::matmul::{MOST_PRODUCTS, Product, matmul};
-use crate::model::{self, Layer, LayerSpec, Model, Norm, Projection, Rope};
+use crate::model::{self, Convolution, Heads, Layer, LayerSpec, Mixer, Model, Norm, Projection, Rope};
 use crate::platform::{Platform, Threads};
 use crate::simd::Kernels;
 use crate::simd::tiles::each_column;
@@ -60,6 +60,8 @@ pub struct Session<'m, 'h, S> {
     position: usize,
     buffers: Buffers,
     activations: Activations,
+    /// What convolutions still need of the text: `[layer][position][channel]`, and the same after the batch under way.
+    past: [Vec<f32>; 2],
 }
 
 /// The rotations that the context asks for.
@@ -83,6 +85,8 @@ struct Buffers {
     attended: Vec<f32>,
     gate: Vec<f32>,
     up: Vec<f32>,
+    /// What a convolution is made from.
+    thirds: Vec<f32>,
     /// Cosines, then sines, of the rotary embedding; after them those of layers with a window, if they have their own.
     angles: Vec<f32>,
     logits: Vec<f32>,
@@ -114,6 +118,12 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         let kernels = platform.kernels;
         let activations = Activations::default();
         let ropes = Ropes::new(model, context);
+        let len = past_len(model);
+        let mut past = [Vec::new(), Vec::new()];
+        for past in &mut past {
+            past.try_reserve_exact(len).map_err(|_| SessionError::OutOfMemory { bytes: 4 * len })?;
+            past.resize(len, 0.0);
+        }
         Ok(Session {
             model,
             source,
@@ -125,6 +135,7 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
             position: 0,
             buffers,
             activations,
+            past,
         })
     }
 
@@ -157,7 +168,7 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         self.check(tokens)?;
         let room = usize::min(self.batch, self.context() - self.position).saturating_sub(tokens.len());
         let draft = draft.get(..draft.len().min(room).min(draft::MOST)).unwrap_or_default();
-        if draft.is_empty() {
+        if draft.is_empty() || !self.is_positional() {
             self.evaluate(tokens)?;
             return Ok(0);
         }
@@ -227,11 +238,21 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         Ok(())
     }
 
-    /// Forgets the text from `position` on, and returns how much of it is left: nothing where the model has windows that
-    /// reach back to what has been overwritten since, so that the text is to be evaluated again.
+    /// Whether a text can be cut back and its beginning saved: not where the model remembers more than keys and values.
+    pub fn is_positional(&self) -> bool {
+        self.past[0].is_empty()
+    }
+
+    /// Forgets the text from `position` on, and returns how much of it is left: nothing where the model has convolutions, or
+    /// windows that reach back to what has been overwritten since, so that the text is to be evaluated again.
     pub fn truncate(&mut self, position: usize) -> usize {
         if position < self.position {
-            self.position = self.cache.cut(position);
+            // Convolutions remember nothing but where they are.
+            self.position = if self.past[0].is_empty() { self.cache.cut(position) } else { 0 };
+        }
+        if self.position == 0 {
+            self.cache.cut(0);
+            self.past[0].fill(0.0);
         }
         self.position
     }
@@ -269,7 +290,7 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
 
     /// Bytes of work buffers.
     pub fn buffer_bytes(&self) -> usize {
-        self.buffers.bytes() + self.activations.taken()
+        self.buffers.bytes() + self.activations.taken() + 8 * self.past[0].capacity()
     }
 
     /// Name of the instruction set whose kernels run.
@@ -329,6 +350,7 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         }
         self.source.check()?;
         self.position += count;
+        self.past.swap(0, 1);
         Ok(())
     }
 
@@ -337,22 +359,33 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         let parallel = self.model.spec.family.parallel;
         let (mut run, b) = self.run(self.position);
         run.norm_from(&b.hidden, layer.attention_norm, &mut b.normed);
-        run.project_all(
-            &b.normed,
-            &mut [
-                (&layer.key, &mut b.keys),
-                (&layer.value, &mut b.values),
-                (&layer.query, &mut b.queries),
-            ],
-        )?;
-        if parallel {
-            run.widen(layer, b)?;
+        match &layer.mixer {
+            Mixer::Attention(heads) => {
+                run.project_all(
+                    &b.normed,
+                    &mut [
+                        (&heads.key, &mut b.keys),
+                        (&heads.value, &mut b.values),
+                        (&heads.query, &mut b.queries),
+                    ],
+                )?;
+                if parallel {
+                    run.widen(layer, b)?;
+                }
+                run.norm(heads.query_norm, &mut b.queries, heads.query.matrix.rows);
+                run.norm(heads.key_norm, &mut b.keys, heads.key.matrix.rows);
+                self.attention(index, heads);
+            }
+            Mixer::Convolution(convolution) => {
+                run.project_all(&b.normed, &mut [(&convolution.input, &mut b.thirds)])?;
+                if parallel {
+                    run.widen(layer, b)?;
+                }
+                self.convolution(index, convolution);
+            }
         }
-        run.norm(layer.query_norm, &mut b.queries, layer.query.matrix.rows);
-        run.norm(layer.key_norm, &mut b.keys, layer.key.matrix.rows);
-        self.attention(index, layer);
         let (mut run, b) = self.run(self.position);
-        run.project_all(&b.attended, &mut [(&layer.attention_output, &mut b.normed)])?;
+        run.project_all(&b.attended, &mut [(layer.mixer.output(), &mut b.normed)])?;
         run.add(layer.attention_post_norm, &mut b.normed, &mut b.hidden);
         if !parallel {
             run.norm_from(&b.hidden, layer.ffn_norm, &mut b.normed);
@@ -364,16 +397,16 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
     }
 
     /// Rotates queries and keys, stores keys and values, and attends.
-    fn attention(&mut self, index: usize, layer: &Layer) {
+    fn attention(&mut self, index: usize, heads: &Heads) {
         let spec = &self.model.spec;
         let kind = spec.layer_specs.get(index).copied().unwrap_or_default();
         let (run, b) = self.run(self.position);
         if kind.rotated {
-            run.rotate(kind.windowed, &b.angles, &mut b.queries, layer.query.matrix.rows);
-            run.rotate(kind.windowed, &b.angles, &mut b.keys, layer.key.matrix.rows);
+            run.rotate(kind.windowed, &b.angles, &mut b.queries, heads.query.matrix.rows);
+            run.rotate(kind.windowed, &b.angles, &mut b.keys, heads.key.matrix.rows);
         }
         let floats = self.kernels.floats;
-        let key_len = layer.key.matrix.rows;
+        let key_len = heads.key.matrix.rows;
         let b = &mut self.buffers;
         let rows = b.keys.chunks_exact(key_len).zip(b.values.chunks_exact(key_len));
         for (i, (key, value)) in rows.enumerate() {
@@ -390,6 +423,27 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
             first_position: self.position,
         };
         attend(&attention, self.platform.threads, &b.queries, &mut b.attended, &mut b.room);
+    }
+
+    /// Convolves each channel with what it was before: `thirds` to `attended`. What a batch leaves behind counts only when all
+    /// of it has succeeded.
+    fn convolution(&mut self, index: usize, convolution: &Convolution) {
+        let (hidden, taps) = (self.model.spec.hidden_size, self.model.spec.convolution);
+        let kernel = self.model.vector(convolution.kernel);
+        let past = (taps - 1) * hidden;
+        let [before, after] = &mut self.past;
+        let place = index * past..(index + 1) * past;
+        let (Some(before), Some(past)) = (before.get(place.clone()), after.get_mut(place)) else {
+            return;
+        };
+        past.copy_from_slice(before);
+        let b = &mut self.buffers;
+        let tokens = b.thirds.chunks_exact(3 * hidden).zip(b.attended.chunks_exact_mut(hidden));
+        for (thirds, out) in tokens {
+            let (b, rest) = thirds.split_at(hidden);
+            let (c, x) = rest.split_at(hidden);
+            convolve(kernel.chunks_exact(taps), [b, c, x], past, out);
+        }
     }
 
     /// Logits after `count` tokens of the last batch, from its token `first` on.
@@ -418,6 +472,12 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
     }
 }
 
+/// Floats that convolutions keep of a text.
+fn past_len(model: &Model<'_>) -> usize {
+    let spec = &model.spec;
+    if spec.convolution == 0 { 0 } else { spec.layers * (spec.convolution - 1) * spec.hidden_size }
+}
+
 /// The cache of a session.
 pub(crate) fn cache(
     model: &Model<'_>,
@@ -427,17 +487,25 @@ pub(crate) fn cache(
 ) -> Result<KvCache, SessionError> {
     let spec = &model.spec;
     let cache = KvCache::new(kind, spec.layers, spec.kv_heads, spec.head_dim, context)?;
-    let windowed = spec.layer_specs.iter().map(|layer| layer.windowed);
-    cache.with_windows(windowed, spec.window, batch)
+    cache.with_layers(spec.layer_specs.iter().map(keeps), spec.window, batch)
+}
+
+fn keeps(layer: &LayerSpec) -> Keeps {
+    match layer {
+        LayerSpec { attends: false, .. } => Keeps::Nothing,
+        LayerSpec { windowed: true, .. } => Keeps::Window,
+        _ => Keeps::Everything,
+    }
 }
 
 /// Bytes of its cache when the context is full.
 pub(crate) fn kv_bytes(model: &Model<'_>, kind: KvType, context: usize, batch: usize) -> u64 {
     let spec = &model.spec;
     let all = context.div_ceil(BLOCK);
-    let blocks = |layer: &LayerSpec| match layer.windowed {
-        true => window_blocks(spec.window, batch).min(all),
-        false => all,
+    let blocks = |layer: &LayerSpec| match keeps(layer) {
+        Keeps::Everything => all,
+        Keeps::Window => window_blocks(spec.window, batch).min(all),
+        Keeps::Nothing => 0,
     };
     let blocks: usize = spec.layer_specs.iter().map(blocks).sum();
     (2 * spec.kv_heads * BLOCK * kind.row_bytes(spec.head_dim)) as u64 * blocks as u64
@@ -457,7 +525,7 @@ pub(crate) fn work_bytes(model: &Model<'_>, cache: &KvCache, threads: usize, bat
     // All logits of a text are computed some rows at a time, and then no token is chosen.
     let each = usize::max(4 * (1 + draft::MOST) + CHOICE, 4 * LOGIT_ROWS);
     let logits = model.output.matrix.rows * each;
-    batch * (4 * floats + PREPARED * longest) + room + logits
+    batch * (4 * floats + PREPARED * longest) + room + logits + 8 * past_len(model)
 }
 
 /// Everything that a step of the forward pass needs besides its operands.
@@ -609,6 +677,31 @@ impl<'m> Ropes<'m> {
     }
 }
 
+/// One position of a convolution: `past` holds the positions before it, the oldest first, and moves on.
+fn convolve<'k>(
+    kernel: impl Iterator<Item = &'k [f32]>,
+    [b, c, x]: [&[f32]; 3],
+    past: &mut [f32],
+    out: &mut [f32],
+) {
+    let hidden = out.len();
+    let channels = kernel.zip(b).zip(c.iter().zip(x)).zip(out);
+    for (channel, (((kernel, b), (c, x)), out)) in channels.enumerate() {
+        let now = b * x;
+        let (mut sum, mut place) = (0.0, channel);
+        let (last, kernel) = kernel.split_last().unwrap_or((&0.0, &[]));
+        for weight in kernel {
+            let next = past.get(place + hidden).copied().unwrap_or(now);
+            if let Some(past) = past.get_mut(place) {
+                sum += weight * *past;
+                *past = next;
+            }
+            place += hidden;
+        }
+        *out = c * (sum + last * now);
+    }
+}
+
 /// x · factor.
 fn scale(x: &mut [f32], factor: f32) {
     if factor != 1.0 {
@@ -633,15 +726,16 @@ impl Buffers {
     }
 
     /// Elements a token, in the order of [`vectors`](Self::vectors).
-    fn sizes(model: &Model<'_>) -> [usize; 9] {
+    fn sizes(model: &Model<'_>) -> [usize; 10] {
         let spec = &model.spec;
         let (queries, keys) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
         let (hidden, ffn) = (spec.hidden_size, spec.ffn_size);
         let angles = Ropes::new(model, 0).len();
-        [hidden, hidden, queries, keys, keys, queries, ffn, ffn, angles]
+        let thirds = if spec.convolution == 0 { 0 } else { 3 * hidden };
+        [hidden, hidden, queries, keys, keys, queries, ffn, ffn, thirds, angles]
     }
 
-    fn vectors(&mut self) -> [&mut Vec<f32>; 9] {
+    fn vectors(&mut self) -> [&mut Vec<f32>; 10] {
         [
             &mut self.hidden,
             &mut self.normed,
@@ -651,6 +745,7 @@ impl Buffers {
             &mut self.attended,
             &mut self.gate,
             &mut self.up,
+            &mut self.thirds,
             &mut self.angles,
         ]
     }
@@ -671,6 +766,7 @@ impl Buffers {
             + self.attended.capacity()
             + self.gate.capacity()
             + self.up.capacity()
+            + self.thirds.capacity()
             + self.angles.capacity()
             + self.logits.capacity()
             + self.room.capacity();

@@ -46,7 +46,7 @@ fn logits_are_as_near_to_the_exact_ones_as_llamacpp_s() {
     for ((family, format), d) in &formats {
         let (mean, llamacpp_mean) = (d.mean / d.rows, d.llamacpp_mean / d.rows);
         println!(
-            "{family:<8} {format:<8} {mean:>12.5} {llamacpp_mean:>9.5} {:>13.4} {:>9.4}",
+            "{family:<8} {format:<8} {mean:>12.5} {llamacpp_mean:>9.5} {:>13.5} {:>9.5}",
             d.max, d.llamacpp_max
         );
     }

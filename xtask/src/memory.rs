@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use picolm_fixtures::{Fixture, LLAMA2_7B_Q4KM, PHI2_Q4KM, TINYLLAMA_Q4KM};
+use picolm_fixtures::{Fixture, LLAMA2_7B_Q4KM, PHI2_Q4KM, SHAPES, TINYLLAMA_Q4KM};
 
 use crate::compare::number;
 use crate::run::{call, capture, cargo, command, create_dir, target_dir};
@@ -61,7 +61,27 @@ pub(crate) fn run(arguments: lexopt::Parser) -> Outcome {
         }
         println!("{row}");
     }
+    families()?;
     fs::write(root().join(PICTURE), picture(&tinyllama)?).map_err(text)
+}
+
+/// Prints what a model of each family needs: the table of docs/models.md.
+fn families() -> Outcome {
+    println!("\n| family | shape of | file | keys and values | least |\n|---|---|---|---|---|");
+    for fixture in SHAPES {
+        let path = hollow(fixture)?;
+        let plan = plan(&path, 1 << 40)?.map_err(text)?;
+        let size = fs::metadata(&path).map_err(text)?.len();
+        println!(
+            "| `{}` | {} | {} MB | {:.1} MiB | {:.1} MiB |",
+            fixture.family.name,
+            fixture.name,
+            size / 1_000_000,
+            figure(&plan, "kv_bytes")? / MIB as f64,
+            figure(&plan, "least_bytes")? / MIB as f64
+        );
+    }
+    Ok(())
 }
 
 /// A file with a model's header and no weights.

@@ -3,6 +3,7 @@
 mod gemma2;
 mod gemma3;
 mod granite;
+mod lfm2;
 mod llama;
 mod minicpm;
 mod olmo2;
@@ -27,6 +28,7 @@ pub static FAMILIES: &[Family] = &[
     minicpm::FAMILY,
     smollm3::FAMILY,
     olmo2::FAMILY,
+    lfm2::FAMILY,
 ];
 
 /// What distinguishes a family from the others. Tables name what differs from [`Family::PLAIN`].

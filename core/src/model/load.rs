@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt::Write;
 
-use super::{Layer, Model, Norm, Projection, Rope, Ropes, Spec, Vector};
+use super::{Convolution, Heads, Layer, Mixer, Model, Norm, Projection, Rope, Ropes, Spec, Vector};
 use crate::arch::{Biases, NormKind, Norms, QueryKeyNorm};
 use crate::error::{Error, ModelError, Name};
 use crate::gguf::{Gguf, Tensor};
@@ -164,11 +164,27 @@ impl<'l, 'h, 'a, S: WeightSource<'a>> Loader<'l, 'h, S> {
         }
     }
 
+    /// A small matrix as floats among the constants, row by row.
+    fn table(&mut self, name: &str, columns: usize, rows: usize) -> Result<Vector, Error> {
+        let tensor = self.tensor(name, columns, rows)?;
+        let (start, len) = (self.constants.len(), columns * rows);
+        reserve(&mut self.constants, len)?;
+        self.constants.resize(start + len, 0.0);
+        let mut row = 0;
+        while row < rows {
+            let bytes = self.source.view(tensor.span(row, rows - row), tensor.row_bytes())?;
+            let count = (bytes.len() / tensor.row_bytes()).max(1);
+            let first = start + row * columns;
+            let floats = self.constants.get_mut(first..first + count * columns);
+            tensor.format.dequantize(bytes, floats.unwrap_or_default());
+            row += count;
+        }
+        Ok(Vector { start: start as u32, len: len as u32 })
+    }
+
     fn layer(&mut self, index: usize, spec: &Spec) -> Result<Layer, Error> {
         let (family, hidden) = (spec.family, spec.hidden_size);
-        let (heads, ffn) = (spec.heads * spec.head_dim, spec.ffn_size);
         let bias = Presence::of_layers(family.biases);
-        let part = |part| part_of(index, part);
         let before = family.norms != Norms::After;
         let after = family.norms != Norms::Before;
         let norm = |loader: &mut Self, wanted: bool, part: &str| match wanted {
@@ -179,30 +195,50 @@ impl<'l, 'h, 'a, S: WeightSource<'a>> Loader<'l, 'h, S> {
         let attention_post_norm = norm(self, after, "post_attention_norm")?;
         let ffn_norm = norm(self, before && !family.parallel, "ffn_norm")?;
         let ffn_post_norm = norm(self, after, "post_ffw_norm")?;
-        let [query, key, value] = self.queries_keys_values(index, spec)?;
+        let attends = spec.layer_specs.get(index).is_none_or(|layer| layer.attends);
+        let mixer = match attends {
+            true => Mixer::Attention(self.heads(index, spec)?),
+            false => Mixer::Convolution(self.convolution(index, spec)?),
+        };
         let (gate, up) = self.gate_and_up(index, spec)?;
-        let norm_len = |heads: usize| match family.query_key_norm {
-            QueryKeyNorm::Whole => heads * spec.head_dim,
-            QueryKeyNorm::None | QueryKeyNorm::Heads => spec.head_dim,
+        let down = self.projection(&part_of(index, "ffn_down"), [spec.ffn_size, hidden], bias)?;
+        Ok(Layer { attention_norm, mixer, attention_post_norm, ffn_norm, gate, up, down, ffn_post_norm })
+    }
+
+    fn heads(&mut self, layer: usize, spec: &Spec) -> Result<Heads, Error> {
+        let [query, key, value] = self.queries_keys_values(layer, spec)?;
+        let norm = |loader: &mut Self, part: &str, heads: usize| {
+            let len = match spec.family.query_key_norm {
+                QueryKeyNorm::None => return Ok(None),
+                QueryKeyNorm::Heads => spec.head_dim,
+                QueryKeyNorm::Whole => heads * spec.head_dim,
+            };
+            loader.norm(&part_of(layer, part), len, spec).map(Some)
         };
-        let mut head_norm = |part: &str, heads| match family.query_key_norm {
-            QueryKeyNorm::None => Ok(None),
-            _ => self.norm(&part_of(index, part), norm_len(heads), spec).map(Some),
-        };
-        Ok(Layer {
-            attention_norm,
-            query_norm: head_norm("attn_q_norm", spec.heads)?,
-            key_norm: head_norm("attn_k_norm", spec.kv_heads)?,
+        let shape = [spec.heads * spec.head_dim, spec.hidden_size];
+        let bias = Presence::of_layers(spec.family.biases);
+        Ok(Heads {
             query,
             key,
             value,
-            attention_output: self.projection(&part("attn_output"), [heads, hidden], bias)?,
-            attention_post_norm,
-            ffn_norm,
-            gate,
-            up,
-            down: self.projection(&part("ffn_down"), [ffn, hidden], bias)?,
-            ffn_post_norm,
+            query_norm: norm(self, "attn_q_norm", spec.heads)?,
+            key_norm: norm(self, "attn_k_norm", spec.kv_heads)?,
+            output: self.projection(&part_of(layer, "attn_output"), shape, bias)?,
+        })
+    }
+
+    fn convolution(&mut self, layer: usize, spec: &Spec) -> Result<Convolution, Error> {
+        let hidden = spec.hidden_size;
+        let [input, kernel, output] = ["in_proj", "conv.weight", "out_proj"].map(|part| {
+            let mut name = part_of(layer, "shortconv.");
+            // It fits as all names do.
+            let _ = name.push_str(part);
+            name
+        });
+        Ok(Convolution {
+            input: self.projection(&input, [hidden, 3 * hidden], Presence::Never)?,
+            kernel: self.table(&kernel, spec.convolution, hidden)?,
+            output: self.projection(&output, [hidden, hidden], Presence::Never)?,
         })
     }
 

@@ -68,19 +68,9 @@ pub struct Ropes {
 pub struct Layer {
     /// Before attention: `[hidden_size]`.
     pub attention_norm: Option<Norm>,
-    /// `[heads · head_dim]` rows.
-    pub query: Projection,
-    /// `[kv_heads · head_dim]` rows.
-    pub key: Projection,
-    /// `[kv_heads · head_dim]` rows.
-    pub value: Projection,
-    /// Of each head's query: `[head_dim]`, or of all together.
-    pub query_norm: Option<Norm>,
-    /// Of each head's key: `[head_dim]`, or of all together.
-    pub key_norm: Option<Norm>,
-    /// `[hidden_size]` rows.
-    pub attention_output: Projection,
-    /// Of what attention adds: `[hidden_size]`.
+    /// What brings positions together.
+    pub mixer: Mixer,
+    /// Of what that adds: `[hidden_size]`.
     pub attention_post_norm: Option<Norm>,
     /// Before the feed-forward network: `[hidden_size]`.
     pub ffn_norm: Option<Norm>,
@@ -92,6 +82,44 @@ pub struct Layer {
     pub down: Projection,
     /// Of what the feed-forward network adds: `[hidden_size]`.
     pub ffn_post_norm: Option<Norm>,
+}
+
+/// What brings a layer's positions together.
+#[derive(Debug, Clone, Copy)]
+pub enum Mixer {
+    /// Attention.
+    Attention(Heads),
+    /// A convolution over the last few positions.
+    Convolution(Convolution),
+}
+
+/// The weights of attention.
+#[derive(Debug, Clone, Copy)]
+pub struct Heads {
+    /// `[heads · head_dim]` rows.
+    pub query: Projection,
+    /// `[kv_heads · head_dim]` rows.
+    pub key: Projection,
+    /// `[kv_heads · head_dim]` rows.
+    pub value: Projection,
+    /// Of each head's query: `[head_dim]`, or of all together.
+    pub query_norm: Option<Norm>,
+    /// Of each head's key: `[head_dim]`, or of all together.
+    pub key_norm: Option<Norm>,
+    /// `[hidden_size]` rows.
+    pub output: Projection,
+}
+
+/// The weights of a gated convolution: c · Σ kernel · (b · x) over the last positions, where b, c and x are thirds of what
+/// the first matrix makes.
+#[derive(Debug, Clone, Copy)]
+pub struct Convolution {
+    /// `[3 · hidden_size]` rows.
+    pub input: Projection,
+    /// `[channel][position]`, the oldest first.
+    pub kernel: Vector,
+    /// `[hidden_size]` rows.
+    pub output: Projection,
 }
 
 /// A matrix and, where the model has one, the bias that is added to its result.
@@ -122,14 +150,27 @@ impl Vector {
     }
 }
 
+impl Mixer {
+    /// What its result goes through.
+    pub fn output(&self) -> &Projection {
+        match self {
+            Mixer::Attention(heads) => &heads.output,
+            Mixer::Convolution(convolution) => &convolution.output,
+        }
+    }
+}
+
 impl Layer {
     /// The matrices in the order of their use.
     fn matrices(&self, parallel: bool) -> impl Iterator<Item = &Matrix> {
-        let attention = [&self.key, &self.value, &self.query].map(Some);
-        let output = [Some(&self.attention_output)];
+        let inputs = match &self.mixer {
+            Mixer::Attention(heads) => [Some(&heads.key), Some(&heads.value), Some(&heads.query)],
+            Mixer::Convolution(convolution) => [Some(&convolution.input), None, None],
+        };
+        let output = [Some(self.mixer.output())];
         let widen = [self.gate.as_ref(), Some(&self.up)];
         let (first, second) = if parallel { (Some(widen), None) } else { (None, Some(widen)) };
-        let all = attention.into_iter().chain(first.into_iter().flatten()).chain(output);
+        let all = inputs.into_iter().chain(first.into_iter().flatten()).chain(output);
         let all = all.chain(second.into_iter().flatten()).chain([Some(&self.down)]);
         all.flatten().map(|projection| &projection.matrix)
     }

@@ -36,6 +36,8 @@ pub struct Spec {
     pub rope: RopeSpec,
     /// The same in layers with a window.
     pub window_rope: RopeSpec,
+    /// Positions that a convolution takes together; 0 without layers that have one.
+    pub convolution: usize,
     /// Positions that a token sees in a layer with a window, its own among them; 0 without such layers.
     pub window: usize,
     /// What distinguishes layers: one entry each.
@@ -72,6 +74,8 @@ pub struct RopeSpec {
 /// What distinguishes a layer from others of the same model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LayerSpec {
+    /// Whether it attends; else it has a convolution.
+    pub attends: bool,
     /// Whether it sees only the last positions.
     pub windowed: bool,
     /// Whether its queries and keys are rotated.
@@ -92,13 +96,9 @@ impl Spec {
         keys.refuse_unsupported()?;
         let hidden_size = keys.required("embedding_length", 1, 1 << 20)?;
         let heads = keys.required("attention.head_count", 1, 4096)?;
-        let kv_heads = keys.number("attention.head_count_kv", 1, 4096)?.unwrap_or(heads);
+        let kv_heads = keys.kv_heads()?.unwrap_or(heads);
         if heads % kv_heads != 0 || heads / kv_heads > MAX_GROUP {
-            return Err(keys.bad(
-                "attention.head_count_kv",
-                kv_heads,
-                "a divisor of the number of heads",
-            ));
+            return Err(keys.bad(KV_HEADS, kv_heads, "a divisor of the number of heads"));
         }
         let head_dim = keys.head_dim(hidden_size, heads)?;
         let context = keys.required("context_length", 1, 1 << 26)?;
@@ -117,6 +117,7 @@ impl Spec {
             rope_dims: keys.rope_dims(head_dim)?,
             rope,
             window_rope: keys.window_rope(rope)?,
+            convolution: keys.number("shortconv.l_cache", 2, 64)?.unwrap_or(0),
             window: 0,
             layer_specs: Vec::new(),
             embedding_scale: 1.0,
@@ -140,6 +141,8 @@ struct Keys<'k, 'h> {
 }
 
 type Key = heapless::String<96>;
+
+const KV_HEADS: &str = "attention.head_count_kv";
 
 impl Keys<'_, '_> {
     fn key(&self, suffix: &str) -> Key {
@@ -200,10 +203,39 @@ impl Keys<'_, '_> {
         }
     }
 
+    /// One number for all layers, or one for each, where 0 means that the layer does not attend.
+    fn kv_heads(&self) -> Result<Option<usize>, Error> {
+        let Some(Value::Array(array)) = self.gguf.value(&self.key(KV_HEADS)) else {
+            return self.number(KV_HEADS, 1, 4096);
+        };
+        let count = |value: Value<'_>| value.unsigned().and_then(|count| usize::try_from(count).ok());
+        let mut counts = array.iter().map(|value| count(value).unwrap_or(usize::MAX));
+        let most = array.iter().filter_map(count).max().unwrap_or(0);
+        let alike = counts.all(|count| count == most || (count == 0 && self.has_convolutions()));
+        match most {
+            1..=4096 if alike => Ok(Some(most)),
+            _ => Err(self.bad(KV_HEADS, most, "the same in all layers")),
+        }
+    }
+
+    fn has_convolutions(&self) -> bool {
+        self.family.keys.contains(&"shortconv.l_cache")
+    }
+
+    /// Whether a layer attends.
+    fn attends(&self, layer: usize) -> bool {
+        match self.gguf.value(&self.key(KV_HEADS)) {
+            Some(Value::Array(array)) => {
+                array.get(layer).is_some_and(|count| count.unsigned() != Some(0))
+            }
+            _ => true,
+        }
+    }
+
     fn head_dim(&self, hidden_size: usize, heads: usize) -> Result<usize, Error> {
         let head_dim = match self.number("attention.key_length", 1, 4096)? {
             Some(head_dim) => head_dim,
-            None if hidden_size % heads == 0 => hidden_size / heads,
+            None if hidden_size.is_multiple_of(heads) => hidden_size / heads,
             None => {
                 let expected = "a divisor of the embedding length";
                 return Err(self.bad("attention.head_count", heads, expected));
@@ -304,16 +336,23 @@ impl Keys<'_, '_> {
         let windowed = |layer: usize| match pattern.and_then(|pattern| pattern.get(layer)) {
             Some(Value::Bool(windowed)) => windowed,
             Some(value) => value.unsigned() != Some(0),
-            None => every == 0 || (layer + 1) % every != 0,
+            // No number is a multiple of 0.
+            None => !(layer + 1).is_multiple_of(every),
         };
         let rotates =
             !self.family.keys.contains(&ROTATES) || self.gguf.bool(&self.key(ROTATES))?.unwrap_or(true);
+        let mixed = (0..count).any(|layer| !self.attends(layer));
+        if mixed && (spec.convolution == 0 || spec.heads * spec.head_dim != spec.hidden_size) {
+            let expected = "in models whose heads are as wide as their hidden state";
+            return Err(self.bad("shortconv.l_cache", spec.convolution, expected));
+        }
         let bytes = count * size_of::<LayerSpec>();
         let reserved = spec.layer_specs.try_reserve_exact(count);
         reserved.map_err(|_| ModelError::OutOfMemory { bytes })?;
         spec.layer_specs.extend((0..count).map(|layer| LayerSpec {
+            attends: self.attends(layer),
             windowed: spec.window > 0 && windowed(layer),
-            rotated: rotates && (unrotated == 0 || (layer + 1) % unrotated != 0),
+            rotated: rotates && !(layer + 1).is_multiple_of(unrotated),
         }));
         Ok(())
     }

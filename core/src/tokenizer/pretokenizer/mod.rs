@@ -5,6 +5,7 @@
 //! here.
 
 mod gpt2;
+mod gpt4o;
 mod llama_bpe;
 mod qwen2;
 mod smollm;
@@ -29,7 +30,7 @@ pub(super) struct PreTokenizer {
 
 /// Every kind. A new one is a file and its line here.
 static KINDS: &[PreTokenizer] =
-    &[gpt2::KIND, llama_bpe::KIND, llama_bpe::PLAIN, qwen2::KIND, smollm::KIND];
+    &[gpt2::KIND, gpt4o::KIND, llama_bpe::KIND, llama_bpe::PLAIN, qwen2::KIND, smollm::KIND];
 
 /// The kind that a file names, and that name.
 pub(super) fn find(name: &[u8]) -> Option<(&'static PreTokenizer, &'static str)> {
@@ -108,6 +109,18 @@ impl Text<'_> {
         self.run(position, |_, class| class == wanted)
     }
 
+    /// `[^\r\n\p{L}\p{N}]?` before a letter: where the letters begin.
+    fn letters(&self, position: usize) -> Option<usize> {
+        let (character, len) = self.at(position)?;
+        let letters = match class(character) {
+            Class::Letter => position,
+            Class::Number => return None,
+            _ if character == 13 || character == 10 => return None,
+            _ => position + len,
+        };
+        Some(letters).filter(|&letters| self.class(letters) == Some(Class::Letter))
+    }
+
     /// The end of `'s`, `'t`, `'re`, `'ve`, `'m`, `'ll` or `'d`.
     fn contraction(&self, position: usize, any_case: bool) -> Option<usize> {
         let letter = |offset| {
@@ -154,16 +167,18 @@ fn modern(text: &Text<'_>, position: usize, number_limit: usize) -> usize {
     if let Some(end) = text.contraction(position, true) {
         return end;
     }
-    let Some((character, len)) = text.at(position) else { return position + 1 };
-    let own = class(character);
-    let new_line = |character: u32| character == 13 || character == 10;
-    if !new_line(character) && own != Class::Number {
-        let letters = if own == Class::Letter { position } else { position + len };
-        if text.class(letters) == Some(Class::Letter) {
-            return text.class_run(letters, Class::Letter);
-        }
+    match text.letters(position) {
+        Some(letters) => text.class_run(letters, Class::Letter),
+        None => no_letters(text, position, number_limit, b"\r\n"),
     }
-    if own == Class::Number {
+}
+
+/// What follows the letters in such an expression, where symbols take some characters behind them:
+///
+/// `\p{N}{1,LIMIT}| ?[^\s\p{L}\p{N}]+[TAKEN]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+fn no_letters(text: &Text<'_>, position: usize, number_limit: usize, taken: &[u8]) -> usize {
+    let Some((character, _)) = text.at(position) else { return position + 1 };
+    if class(character) == Class::Number {
         let mut end = position;
         for _ in 0..number_limit {
             if text.class(end) != Some(Class::Number) {
@@ -176,11 +191,11 @@ fn modern(text: &Text<'_>, position: usize, number_limit: usize) -> usize {
     let symbols = if character == 32 { position + 1 } else { position };
     if text.class(symbols) == Some(Class::Other) {
         let end = text.class_run(symbols, Class::Other);
-        return text.run(end, |character, _| new_line(character));
+        return text.run(end, |character, _| taken.iter().any(|&byte| character == byte.into()));
     }
     let spaces = text.class_run(position, Class::Space);
     let run = text.0.get(position..spaces).unwrap_or_default();
-    if let Some(last) = run.iter().rposition(|byte| new_line((*byte).into())) {
+    if let Some(last) = run.iter().rposition(|&byte| byte == 13 || byte == 10) {
         return position + last + 1;
     }
     text.white_space(position).unwrap_or_else(|| text.one(position))
@@ -221,6 +236,28 @@ mod tests {
             ["123", "45", " a", "'RE", "!\n\n", " ", " b"]
         );
         assert_eq!(cut("qwen2", "12 (x) \n\t y"), ["1", "2", " (", "x", ")", " \n", "\t", " y"]);
+    }
+
+    #[test]
+    fn gpt4o_cuts_where_small_letters_end() {
+        assert_eq!(
+            cut("gpt-4o", "HelloWorld HTTPServer's ÉTÉs éABC 1234 a/b//\nc"),
+            [
+                "Hello",
+                "World",
+                " HTTPServer's",
+                " ÉTÉs",
+                " é",
+                "ABC",
+                " ",
+                "123",
+                "4",
+                " a",
+                "/b",
+                "//\n",
+                "c"
+            ]
+        );
     }
 
     #[test]
