@@ -82,4 +82,5 @@ pub mod selftest;
 pub mod session;
 pub mod simd;
 pub mod source;
+mod steps;
 pub mod tokenizer;

@@ -3,17 +3,15 @@
 use alloc::vec::Vec;
 
 use crate::activations::Activations;
-use crate::arch::Activation;
 use crate::attention::{Attention, attend, room};
 use crate::draft;
 use crate::error::{Error, SessionError, TokenizerError};
 use crate::kv::{BLOCK, Keeps, KvCache, KvType, window_blocks};
-use crate::matmul::{MOST_PRODUCTS, Product, matmul};
-use crate::model::{self, Convolution, Heads, Layer, LayerSpec, Mixer, Model, Norm, Projection, Rope};
-use crate::platform::{Platform, Threads};
+use crate::model::{Convolution, Heads, Layer, LayerSpec, Mixer, Model};
+use crate::platform::Platform;
 use crate::simd::Kernels;
-use crate::simd::tiles::each_column;
 use crate::source::WeightSource;
+use crate::steps::{Buffers, Ropes, Run, convolve, scale};
 
 /// What a session may take.
 #[derive(Debug, Clone, Copy)]
@@ -64,36 +62,6 @@ pub struct Session<'m, 'h, S> {
     past: [Vec<f32>; 2],
 }
 
-/// The rotations that the context asks for.
-#[derive(Debug, Clone, Copy)]
-struct Ropes<'m> {
-    plain: &'m Rope,
-    /// That of layers with a window, if it is another.
-    window: Option<&'m Rope>,
-}
-
-/// Work buffers; `[token][element]` each.
-#[derive(Default)]
-struct Buffers {
-    /// The residual stream.
-    hidden: Vec<f32>,
-    /// Input of a projection, or its result before it is added.
-    normed: Vec<f32>,
-    queries: Vec<f32>,
-    keys: Vec<f32>,
-    values: Vec<f32>,
-    attended: Vec<f32>,
-    gate: Vec<f32>,
-    up: Vec<f32>,
-    /// What a convolution is made from.
-    thirds: Vec<f32>,
-    /// Cosines, then sines, of the rotary embedding; after them those of layers with a window, if they have their own.
-    angles: Vec<f32>,
-    logits: Vec<f32>,
-    /// Where each thread converts keys and values.
-    room: Vec<f32>,
-}
-
 impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
     /// Takes the memory of a session: work buffers for a batch, and the cache's directory.
     ///
@@ -121,7 +89,8 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
         let len = past_len(model);
         let mut past = [Vec::new(), Vec::new()];
         for past in &mut past {
-            past.try_reserve_exact(len).map_err(|_| SessionError::OutOfMemory { bytes: 4 * len })?;
+            let bytes = len.saturating_mul(4);
+            past.try_reserve_exact(len).map_err(|_| SessionError::OutOfMemory { bytes })?;
             past.resize(len, 0.0);
         }
         Ok(Session {
@@ -428,7 +397,9 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
     /// Convolves each channel with what it was before: `thirds` to `attended`. What a batch leaves behind counts only when all
     /// of it has succeeded.
     fn convolution(&mut self, index: usize, convolution: &Convolution) {
-        let (hidden, taps) = (self.model.spec.hidden_size, self.model.spec.convolution);
+        let spec = &self.model.spec;
+        let (hidden, taps) = (spec.hidden_size, spec.convolution);
+        let index = convolutions(spec.layer_specs.iter().take(index));
         let kernel = self.model.vector(convolution.kernel);
         let past = (taps - 1) * hidden;
         let [before, after] = &mut self.past;
@@ -472,10 +443,16 @@ impl<'m, 'h, 'a, S: WeightSource<'a>> Session<'m, 'h, S> {
     }
 }
 
+/// How many of these layers have a convolution.
+fn convolutions<'s>(layers: impl Iterator<Item = &'s LayerSpec>) -> usize {
+    layers.filter(|layer| !layer.attends).count()
+}
+
 /// Floats that convolutions keep of a text.
 fn past_len(model: &Model<'_>) -> usize {
     let spec = &model.spec;
-    if spec.convolution == 0 { 0 } else { spec.layers * (spec.convolution - 1) * spec.hidden_size }
+    let layers = convolutions(spec.layer_specs.iter());
+    layers.saturating_mul(spec.convolution.saturating_sub(1)).saturating_mul(spec.hidden_size)
 }
 
 /// The cache of a session.
@@ -525,251 +502,6 @@ pub(crate) fn work_bytes(model: &Model<'_>, cache: &KvCache, threads: usize, bat
     // All logits of a text are computed some rows at a time, and then no token is chosen.
     let each = usize::max(4 * (1 + draft::MOST) + CHOICE, 4 * LOGIT_ROWS);
     let logits = model.output.matrix.rows * each;
-    batch * (4 * floats + PREPARED * longest) + room + logits + 8 * past_len(model)
-}
-
-/// Everything that a step of the forward pass needs besides its operands.
-struct Run<'r, 'h, S> {
-    model: &'r Model<'h>,
-    kernels: &'static Kernels,
-    threads: &'r dyn Threads,
-    ropes: Ropes<'r>,
-    source: &'r mut S,
-    activations: &'r mut Activations,
-    first_position: usize,
-}
-
-impl<'a, S: WeightSource<'a>> Run<'_, '_, S> {
-    /// Applies several projections to the same input, which is prepared once for neighbours that want it alike.
-    fn project_all(
-        &mut self,
-        x: &[f32],
-        targets: &mut [(&Projection, &mut Vec<f32>)],
-    ) -> Result<(), Error> {
-        let kind = |projection: &Projection| (projection.matrix.format.activations(), projection.wide);
-        for alike in targets.chunk_by_mut(|a, b| kind(a.0) == kind(b.0)) {
-            if let [(projection, _), ..] = alike {
-                self.prepare(projection, x)?;
-            }
-            {
-                // No layer has more than three projections of one input.
-                let products =
-                    alike.iter_mut().map(|(projection, y)| Product { matrix: projection.matrix, y });
-                let mut products: heapless::Vec<_, MOST_PRODUCTS> = products.collect();
-                matmul(self.kernels, self.threads, self.source, self.activations, &mut products)?;
-            }
-            for (projection, y) in alike {
-                if let Some(bias) = projection.bias {
-                    let (bias, add) = (self.model.vector(bias), self.kernels.floats.add);
-                    each_column(self.threads, y, bias.len(), |_, row| add(row, bias));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The first token of a text is always wide: models park huge activations on it that every later token attends to.
-    fn prepare(&mut self, projection: &Projection, x: &[f32]) -> Result<(), Error> {
-        let kind = projection.matrix.format.activations();
-        let wide = if projection.wide { usize::MAX } else { usize::from(self.first_position == 0) };
-        Ok(self.kernels.prepare(
-            self.activations,
-            kind,
-            projection.matrix.columns,
-            x,
-            wide,
-            self.threads,
-        )?)
-    }
-
-    /// y = the norm of x, token by token; x itself without one.
-    fn norm_from(&self, x: &[f32], norm: Option<Norm>, y: &mut [f32]) {
-        y.copy_from_slice(x);
-        self.norm(norm, y, self.model.spec.hidden_size);
-    }
-
-    /// Norms each token's `len` elements, in parts as long as the norm's weight.
-    fn norm(&self, norm: Option<Norm>, x: &mut [f32], len: usize) {
-        let Some(Norm { weight, bias }) = norm else { return };
-        let (weight, epsilon) = (self.model.vector(weight), self.model.spec.norm_epsilon);
-        let bias = bias.map(|bias| self.model.vector(bias));
-        let floats = self.kernels.floats;
-        each_column(self.threads, x, len, |_, x| {
-            for part in x.chunks_exact_mut(weight.len()) {
-                match bias {
-                    None => (floats.rms_norm)(part, weight, epsilon),
-                    Some(bias) => (floats.layer_norm)(part, weight, bias, epsilon),
-                }
-            }
-        });
-    }
-
-    /// Rotates the heads of each token, which take `len` elements, by its angles.
-    fn rotate(&self, windowed: bool, angles: &[f32], x: &mut [f32], len: usize) {
-        let (rope, place) = self.ropes.of(windowed);
-        let (all, floats, head_dim) = (self.ropes.len(), self.kernels.floats, self.model.spec.head_dim);
-        each_column(self.threads, x, len, |token, x| {
-            let angles = part(angles, token, all).get(place..place + 2 * rope.pairs());
-            rope.rotate(floats, x, head_dim, angles.unwrap_or_default());
-        });
-    }
-
-    /// x += y, after y's norm and scale.
-    fn add(&self, norm: Option<Norm>, y: &mut [f32], x: &mut [f32]) {
-        let spec = &self.model.spec;
-        let (len, add) = (spec.hidden_size, self.kernels.floats.add);
-        self.norm(norm, y, len);
-        scale(y, spec.residual_scale);
-        each_column(self.threads, x, len, |token, x| add(x, part(y, token, len)));
-    }
-
-    /// The first half of the feed-forward network: `normed` to `gate`.
-    fn widen(&mut self, layer: &Layer, b: &mut Buffers) -> Result<(), Error> {
-        let (spec, floats) = (&self.model.spec, self.kernels.floats);
-        let len = spec.ffn_size;
-        let Some(gate) = &layer.gate else {
-            self.project_all(&b.normed, &mut [(&layer.up, &mut b.gate)])?;
-            let activate = match spec.family.activation {
-                Activation::Silu => floats.silu,
-                Activation::Gelu => floats.gelu,
-            };
-            each_column(self.threads, &mut b.gate, len, |_, gate| activate(gate));
-            return Ok(());
-        };
-        self.project_all(&b.normed, &mut [(gate, &mut b.gate), (&layer.up, &mut b.up)])?;
-        let multiply = match spec.family.activation {
-            Activation::Silu => floats.silu_multiply,
-            Activation::Gelu => floats.gelu_multiply,
-        };
-        let up = &b.up;
-        each_column(self.threads, &mut b.gate, len, |token, gate| multiply(gate, part(up, token, len)));
-        Ok(())
-    }
-}
-
-impl<'m> Ropes<'m> {
-    fn new(model: &'m Model<'_>, context: usize) -> Self {
-        let model::Ropes { plain, window, long } = &model.ropes;
-        let longer = context > model.spec.rope.original_context;
-        let plain = long.as_ref().filter(|_| longer).unwrap_or(plain);
-        Ropes { plain, window: window.as_ref() }
-    }
-
-    /// Floats that the angles of a token take.
-    fn len(&self) -> usize {
-        2 * (self.plain.pairs() + self.window.map_or(0, Rope::pairs))
-    }
-
-    /// The rotation of a layer, and where its angles begin among a token's.
-    fn of(&self, windowed: bool) -> (&'m Rope, usize) {
-        match self.window {
-            Some(window) if windowed => (window, 2 * self.plain.pairs()),
-            _ => (self.plain, 0),
-        }
-    }
-
-    fn angles(&self, position: usize, out: &mut [f32]) {
-        let (plain, window) = out.split_at_mut(2 * self.plain.pairs());
-        self.plain.angles(position, plain);
-        if let Some(rope) = self.window {
-            rope.angles(position, window);
-        }
-    }
-}
-
-/// One position of a convolution: `past` holds the positions before it, the oldest first, and moves on.
-fn convolve<'k>(
-    kernel: impl Iterator<Item = &'k [f32]>,
-    [b, c, x]: [&[f32]; 3],
-    past: &mut [f32],
-    out: &mut [f32],
-) {
-    let hidden = out.len();
-    let channels = kernel.zip(b).zip(c.iter().zip(x)).zip(out);
-    for (channel, (((kernel, b), (c, x)), out)) in channels.enumerate() {
-        let now = b * x;
-        let (mut sum, mut place) = (0.0, channel);
-        let (last, kernel) = kernel.split_last().unwrap_or((&0.0, &[]));
-        for weight in kernel {
-            let next = past.get(place + hidden).copied().unwrap_or(now);
-            if let Some(past) = past.get_mut(place) {
-                sum += weight * *past;
-                *past = next;
-            }
-            place += hidden;
-        }
-        *out = c * (sum + last * now);
-    }
-}
-
-/// x · factor.
-fn scale(x: &mut [f32], factor: f32) {
-    if factor != 1.0 {
-        x.iter_mut().for_each(|x| *x *= factor);
-    }
-}
-
-/// The elements of one token.
-fn part(x: &[f32], token: usize, len: usize) -> &[f32] {
-    x.get(token * len..(token + 1) * len).unwrap_or_default()
-}
-
-impl Buffers {
-    fn new(model: &Model<'_>, batch: usize) -> Result<Self, SessionError> {
-        let mut buffers = Buffers::default();
-        let sizes = Buffers::sizes(model);
-        for (vec, size) in buffers.vectors().into_iter().zip(sizes) {
-            let bytes = 4 * size * batch;
-            vec.try_reserve_exact(size * batch).map_err(|_| SessionError::OutOfMemory { bytes })?;
-        }
-        Ok(buffers)
-    }
-
-    /// Elements a token, in the order of [`vectors`](Self::vectors).
-    fn sizes(model: &Model<'_>) -> [usize; 10] {
-        let spec = &model.spec;
-        let (queries, keys) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
-        let (hidden, ffn) = (spec.hidden_size, spec.ffn_size);
-        let angles = Ropes::new(model, 0).len();
-        let thirds = if spec.convolution == 0 { 0 } else { 3 * hidden };
-        [hidden, hidden, queries, keys, keys, queries, ffn, ffn, thirds, angles]
-    }
-
-    fn vectors(&mut self) -> [&mut Vec<f32>; 10] {
-        [
-            &mut self.hidden,
-            &mut self.normed,
-            &mut self.queries,
-            &mut self.keys,
-            &mut self.values,
-            &mut self.attended,
-            &mut self.gate,
-            &mut self.up,
-            &mut self.thirds,
-            &mut self.angles,
-        ]
-    }
-
-    /// Sets the lengths for a batch; within the capacity that [`new`](Self::new) took.
-    fn resize(&mut self, model: &Model<'_>, tokens: usize) {
-        for (vec, size) in self.vectors().into_iter().zip(Buffers::sizes(model)) {
-            vec.resize(size * tokens, 0.0);
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        let floats = self.hidden.capacity()
-            + self.normed.capacity()
-            + self.queries.capacity()
-            + self.keys.capacity()
-            + self.values.capacity()
-            + self.attended.capacity()
-            + self.gate.capacity()
-            + self.up.capacity()
-            + self.thirds.capacity()
-            + self.angles.capacity()
-            + self.logits.capacity()
-            + self.room.capacity();
-        4 * floats
-    }
+    let past = past_len(model).saturating_mul(8);
+    (batch * (4 * floats + PREPARED * longest) + room + logits).saturating_add(past)
 }

@@ -102,6 +102,9 @@ fn errors_name_what_is_wrong() {
     assert!(line.contains("blk.0.attn_q.weight"), "{line}");
     let line = open(&patched(b"llama.block_count", b"llama.block_coun7")).unwrap_err().to_string();
     assert!(line.contains("llama.block_count"), "{line}");
+    // Keys that would change the result, and that the family does not have.
+    let line = open(&patched(b"llama.block_count", b"llama.logit_scale")).unwrap_err().to_string();
+    assert!(line.contains("llama.logit_scale"), "{line}");
     let line = open(&patched(b"\0default", b"\0defaulx")).err().map(|error| error.to_string());
     // SentencePiece files may name any pre-tokenizer: it is not used.
     assert_eq!(line, None);

@@ -61,7 +61,7 @@ pub struct Family {
     pub windows: Option<Windows>,
     /// Constants that the family has without a key, or with another default than [`Spec`]'s own.
     pub defaults: fn(&mut Spec),
-    /// Those of [`CHANGING_KEYS`] that it has.
+    /// Those of `CHANGING_KEYS` that it has.
     pub keys: &'static [&'static str],
 }
 
