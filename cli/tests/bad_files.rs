@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{failure, run, temporary, text};
+use common::{emulated, failure, run, temporary, text};
 use picolm_core::gguf::Gguf;
 
 #[test]
@@ -12,8 +12,7 @@ fn damage_gives_one_line_and_status_1() {
     let file = picolm_fixtures::bytes("nano");
     let header_len = Gguf::parse(&file, file.len() as u64).unwrap().header_len() as usize;
     let path = temporary("damaged.gguf");
-    // Under an emulator each run takes a hundred times as long.
-    let count = if std::env::var_os("PICOLM_RUNNER").is_some() { 100 } else { 2_000 };
+    let count = if emulated() { 100 } else { 2_000 };
     let mut errors = 0;
     for index in 0..count {
         std::fs::write(&path, picolm_fixtures::damaged(&file, header_len, index)).unwrap();

@@ -16,6 +16,11 @@ pub(crate) fn picolm(arguments: &[&str]) -> Command {
     command
 }
 
+/// Whether the program runs under an emulator, where each run takes up to a hundred times as long.
+pub(crate) fn emulated() -> bool {
+    std::env::var("PICOLM_RUNNER").is_ok_and(|runner| !runner.is_empty())
+}
+
 /// Runs it to its end.
 pub(crate) fn run(arguments: &[&str]) -> Output {
     picolm(arguments).output().expect("the program starts")
