@@ -1,5 +1,6 @@
 //! Conversations as the model's chat template writes them.
 
+#[cfg(feature = "std")]
 use alloc::format;
 use alloc::vec::Vec;
 

@@ -1,6 +1,6 @@
 //! The file of a prompt cache: keys and values of texts, for later runs whose text begins with the same tokens.
 //!
-//! The file is a log. A record holds one [`BLOCK`](crate::kv::BLOCK) of positions, or the beginning of one: their tokens, their
+//! The file is a log. A record holds one [`BLOCK`] of positions, or the beginning of one: their tokens, their
 //! keys and values, and which record holds the block before. So texts that begin alike share what they have in common, and
 //! a text that goes on adds what is new. Only records whose checksums hold count; a write that was cut short leaves the
 //! records before it as they were. This module knows the bytes; reading and writing them is the host's.
