@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use std::eprintln;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -112,7 +112,7 @@ impl LockedFile for Locked {
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), IoError> {
-        self.0.write_all(bytes).map_err(describe)
+        self.0.seek(SeekFrom::End(0)).and_then(|_| self.0.write_all(bytes)).map_err(describe)
     }
 
     fn sync(&mut self) -> Result<(), IoError> {

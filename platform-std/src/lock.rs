@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// Opens a file to write behind its end, waiting until no other process has it; makes an empty one if there is none.
+/// Opens a file to read and write, waiting until no other process has it; makes an empty one if there is none.
 ///
 /// # Errors
 ///
 /// What the system says. Where it has no locks (some network file systems) the file is opened without.
 pub fn lock(path: &Path) -> io::Result<File> {
     loop {
-        let file = File::options().read(true).append(true).create(true).open(path)?;
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         match file.lock() {
             Err(error) if error.kind() != io::ErrorKind::Unsupported => return Err(error),
             _ => {}
@@ -41,7 +41,7 @@ fn is_at(_file: &File, _path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use std::io::{Seek, SeekFrom, Write};
 
     #[test]
     fn whoever_waited_gets_the_file_that_has_the_name() {
@@ -49,7 +49,10 @@ mod tests {
         let other = path.with_extension("new");
         let first = lock(&path).unwrap();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| lock(&path).unwrap().write_all(b"second"));
+            let waiting = scope.spawn(|| {
+                let mut file = lock(&path).unwrap();
+                file.seek(SeekFrom::End(0)).and_then(|_| file.write_all(b"second"))
+            });
             std::fs::write(&other, b"first").unwrap();
             std::fs::rename(&other, &path).unwrap();
             drop(first);
