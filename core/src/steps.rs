@@ -98,24 +98,36 @@ impl<'a, S: WeightSource<'a>> Run<'_, '_, S> {
 
     /// y = the norm of x, token by token; x itself without one.
     pub(crate) fn norm_from(&self, x: &[f32], norm: Option<Norm>, y: &mut [f32]) {
-        y.copy_from_slice(x);
-        self.norm(norm, y, self.model.spec.hidden_size);
+        let (len, norm) = (self.model.spec.hidden_size, self.norm_of(norm));
+        each_column(self.threads, y, len, |token, y| {
+            y.copy_from_slice(part(x, token, len));
+            norm(y);
+        });
     }
 
     /// Norms each token's `len` elements, in parts as long as the norm's weight.
     pub(crate) fn norm(&self, norm: Option<Norm>, x: &mut [f32], len: usize) {
-        let Some(Norm { weight, bias }) = norm else { return };
-        let (weight, epsilon) = (self.model.vector(weight), self.model.spec.norm_epsilon);
-        let bias = bias.map(|bias| self.model.vector(bias));
-        let floats = self.kernels.floats;
-        each_column(self.threads, x, len, |_, x| {
-            for part in x.chunks_exact_mut(weight.len()) {
+        if norm.is_some() {
+            let norm = self.norm_of(norm);
+            each_column(self.threads, x, len, |_, x| norm(x));
+        }
+    }
+
+    /// What norms one token's elements, if anything does.
+    fn norm_of(&self, norm: Option<Norm>) -> impl Fn(&mut [f32]) + Sync {
+        let (floats, epsilon) = (self.kernels.floats, self.model.spec.norm_epsilon);
+        let vectors = norm.map(|Norm { weight, bias }| {
+            (self.model.vector(weight), bias.map(|bias| self.model.vector(bias)))
+        });
+        move |x| {
+            let Some((weight, bias)) = vectors else { return };
+            for part in x.chunks_exact_mut(weight.len().max(1)) {
                 match bias {
                     None => (floats.rms_norm)(part, weight, epsilon),
                     Some(bias) => (floats.layer_norm)(part, weight, bias, epsilon),
                 }
             }
-        });
+        }
     }
 
     /// Rotates the heads of each token, which take `len` elements, by its angles.

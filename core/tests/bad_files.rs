@@ -49,10 +49,18 @@ fn open(bytes: &[u8]) -> Result<(), Error> {
 #[test]
 fn damage_gives_an_error_and_takes_little_memory() {
     let (mut errors, mut fine) = (0, 0);
-    for name in ["nano", "llama-bpe"] {
+    // Of the others those with the most of their own.
+    let few = [
+        ("gemma3-Q4_0", 500),
+        ("phi2-Q4_0", 500),
+        ("phi4-Q4_0", 500),
+        ("olmo2-Q4_0", 500),
+        ("lfm2-Q4_0", 500),
+    ];
+    for (name, count) in [("nano", 4_000), ("llama-bpe", 4_000)].into_iter().chain(few) {
         let file = picolm_fixtures::bytes(name);
         let header_len = Gguf::parse(&file, file.len() as u64).unwrap().header_len() as usize;
-        for index in 0..4_000 {
+        for index in 0..count {
             let bytes = picolm_fixtures::damaged(&file, header_len, index);
             let before = TAKEN.load(Ordering::Relaxed);
             PEAK.store(before, Ordering::Relaxed);
