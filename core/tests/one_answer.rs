@@ -79,6 +79,11 @@ fn threads_batches_and_sources_change_no_bit() {
     for (name, bytes, expected) in common::models() {
         // The prompt of some twenty tokens; under an emulator a longer one for each format would take minutes.
         let Some(row) = expected.rows.get(1) else { continue };
+        // Nor have all families all formats there: the first one's fixtures have them.
+        let again = !name.starts_with("llama") && (name.ends_with("-F32") || name.ends_with("-Q8_0"));
+        if again && cfg!(not(target_arch = "x86_64")) {
+            continue;
+        }
         same_bits(name, &bytes, None, &row.tokens);
     }
     // How the weights are stored is no matter to codes in the cache.
